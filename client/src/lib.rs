@@ -1,0 +1,1 @@
+//! The client library: connect, build DataFrames on the cluster's tables, submit, follow the run.

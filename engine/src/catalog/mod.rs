@@ -1,0 +1,1 @@
+//! Tables, views and schemas, and how their files are read.

@@ -1,0 +1,1 @@
+//! Our plan nodes and what carries them between scheduler and executor.

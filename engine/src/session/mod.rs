@@ -1,0 +1,1 @@
+//! One way to build sessions and runtimes, for scheduler and executor alike.

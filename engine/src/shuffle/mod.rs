@@ -1,0 +1,1 @@
+//! Where shuffle lives and how it is read back.

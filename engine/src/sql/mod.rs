@@ -1,0 +1,1 @@
+//! Scripts: header, parameters, statements.

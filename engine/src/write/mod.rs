@@ -1,0 +1,1 @@
+//! Writing table files, and making them visible.

@@ -1,0 +1,1 @@
+//! The data plane: pulls tasks, runs them, keeps their shuffle, drains.

@@ -1,0 +1,133 @@
+//! What to do to a table's files to make a write visible. The scheduler's `commit` carries it out.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::StagedFile;
+
+/// What a write does to what is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WriteKind {
+    /// Adds rows.
+    Append,
+    /// Replaces everything under the location, also when the result is empty.
+    Overwrite,
+    /// Replaces the partitions that the result has rows in, and no other.
+    OverwriteDynamic,
+    /// Replaces exactly the partitions whose leading columns have these values, also when the result is empty.
+    OverwriteStatic(Vec<(String, Option<String>)>),
+}
+
+/// A data file that is visible now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VisibleFile {
+    /// Its path within the store.
+    pub path: String,
+    /// The directory part that names its partition, relative to the table (`ds=2026-01-01/region=eu`), or empty.
+    pub partition_dir: String,
+}
+
+/// The steps of a publish: first `publish`, then `remove`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PublishPlan {
+    /// Staged files to make visible.
+    pub publish: Vec<StagedFile>,
+    /// Paths to remove afterwards.
+    pub remove: Vec<String>,
+}
+
+/// The Hive directory of a partition: `c=v/d=__HIVE_DEFAULT_PARTITION__`, values percent-encoded as Hive does.
+pub fn partition_dir(partition: &[(String, Option<String>)]) -> String {
+    let segment = |(column, value): &(String, Option<String>)| {
+        let value = match value.as_deref() {
+            None | Some("") => HIVE_NULL.to_owned(),
+            Some(value) => escape(value),
+        };
+        format!("{}={value}", escape(column))
+    };
+    partition.iter().map(segment).collect::<Vec<_>>().join("/")
+}
+
+/// How Hive writes NULL (and the empty string) in a path.
+pub const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// Percent-encodes what a path segment or a reader could trip over. Hive's own list (FileUtils.escapePathName), and `/`.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || "\"#%'*/:=?\\{}[]^".contains(c) {
+            let mut buffer = [0; 4];
+            for byte in c.encode_utf8(&mut buffer).bytes() {
+                out.push_str(&format!("%{byte:02X}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Decides what a write publishes and removes, given the files visible now. Never removes a path it publishes.
+pub fn plan_publish(kind: &WriteKind, staged: Vec<StagedFile>, visible: &[VisibleFile]) -> PublishPlan {
+    let written: BTreeSet<String> = staged.iter().map(|f| partition_dir(&f.partition)).collect();
+    let paths: BTreeSet<&str> = staged.iter().map(|f| f.path.as_str()).collect();
+    let replaces = |file: &VisibleFile| match kind {
+        WriteKind::Append => false,
+        WriteKind::Overwrite => true,
+        WriteKind::OverwriteDynamic => written.contains(&file.partition_dir),
+        WriteKind::OverwriteStatic(values) => {
+            let prefix = partition_dir(values);
+            file.partition_dir == prefix || file.partition_dir.starts_with(&format!("{prefix}/"))
+        }
+    };
+    let remove =
+        visible.iter().filter(|f| replaces(f) && !paths.contains(f.path.as_str())).map(|f| f.path.clone()).collect();
+    PublishPlan { publish: staged, remove }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Staging;
+
+    fn staged(path: &str, ds: Option<&str>) -> StagedFile {
+        StagedFile {
+            path: path.into(),
+            staging: Staging::Temporary { path: "t".into() },
+            rows: 1,
+            bytes: 1,
+            partition: vec![("ds".into(), ds.map(Into::into))],
+        }
+    }
+
+    fn visible(dir: &str) -> VisibleFile {
+        VisibleFile { path: format!("t/{dir}/old.parquet"), partition_dir: dir.into() }
+    }
+
+    #[test]
+    fn each_kind_removes_what_it_says() {
+        let now = [visible("ds=1"), visible("ds=10"), visible("ds=2"), visible("ds=2/r=x")];
+        let removed = |kind: WriteKind, files: Vec<StagedFile>| plan_publish(&kind, files, &now).remove;
+        assert!(removed(WriteKind::Append, vec![staged("n", Some("1"))]).is_empty());
+        assert_eq!(removed(WriteKind::Overwrite, vec![]).len(), 4);
+        assert_eq!(removed(WriteKind::OverwriteDynamic, vec![staged("n", Some("1"))]), ["t/ds=1/old.parquet"]);
+        assert!(removed(WriteKind::OverwriteDynamic, vec![]).is_empty());
+        let fixed = WriteKind::OverwriteStatic(vec![("ds".into(), Some("2".into()))]);
+        assert_eq!(removed(fixed, vec![]), ["t/ds=2/old.parquet", "t/ds=2/r=x/old.parquet"]);
+    }
+
+    #[test]
+    fn a_path_about_to_be_published_is_never_removed() {
+        let file = staged("t/ds=1/old.parquet", Some("1"));
+        assert!(plan_publish(&WriteKind::Overwrite, vec![file], &[visible("ds=1")]).remove.is_empty());
+    }
+
+    #[test]
+    fn odd_partition_values_become_safe_directories() {
+        let dir = |v: Option<&str>| partition_dir(&[("c".into(), v.map(Into::into))]);
+        assert_eq!(dir(None), "c=__HIVE_DEFAULT_PARTITION__");
+        assert_eq!(dir(Some("a/b=c d%é")), "c=a%2Fb%3Dc d%25é");
+    }
+}

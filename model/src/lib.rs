@@ -1,0 +1,15 @@
+//! The vocabulary of Selvedge and its pure rules.
+//!
+//! Nothing here does I/O, awaits, reads a clock or draws a random number: time and facts come in as arguments, decisions
+//! go out as values. Scheduler and executor act on them at the edge. `tests/tidy.rs` keeps it so.
+
+pub mod commit;
+pub mod failure;
+pub mod id;
+pub mod liveness;
+pub mod manifest;
+pub mod params;
+pub mod run;
+
+pub use failure::{Domain, Failure, Place, Retry};
+pub use id::{ExecutorId, RunId, StatementAttempt, TaskRef};

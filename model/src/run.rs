@@ -1,0 +1,439 @@
+//! The life of a run and of its statements.
+//!
+//! ```text
+//! run:        QUEUED -> RUNNING -> SUCCEEDED | FAILED | CANCELLED      (QUEUED may fail or be cancelled too)
+//! statement:  PENDING -> RUNNING -> PUBLISHING -> SUCCEEDED            (RUNNING -> RUNNING is the next attempt)
+//!                any open state -> FAILED | CANCELLED
+//! ```
+//! Terminal states absorb: an event that comes late or twice changes nothing.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::id::RunId;
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RunState {
+    /// Accepted and waiting for its turn.
+    Queued,
+    /// Its statements run.
+    Running,
+    /// Every statement succeeded.
+    Succeeded,
+    /// A statement failed; later ones did not run.
+    Failed,
+    /// Ended by request.
+    Cancelled,
+}
+
+impl RunState {
+    /// Whether nothing more will happen.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// Where a statement stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum StatementState {
+    /// Waits for those before it.
+    Pending,
+    /// Its tasks run.
+    Running,
+    /// Its output is being made visible.
+    Publishing,
+    /// Done.
+    Succeeded,
+    /// Failed.
+    Failed,
+    /// Ended by request, or never begun because the run ended.
+    Cancelled,
+}
+
+impl StatementState {
+    /// Whether nothing more will happen.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// What tasks counted. Bytes are as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counters {
+    /// Rows that scans gave.
+    pub rows_read: u64,
+    /// Bytes that scans fetched.
+    pub bytes_read: u64,
+    /// Rows that left the stage.
+    pub rows_out: u64,
+    /// Shuffle bytes written.
+    pub shuffle_bytes_written: u64,
+    /// Shuffle bytes read.
+    pub shuffle_bytes_read: u64,
+    /// Bytes spilled to local disk.
+    pub spill_bytes: u64,
+    /// Rows written to tables.
+    pub rows_written: u64,
+    /// Bytes written to tables.
+    pub bytes_written: u64,
+    /// Files written to tables.
+    pub files_written: u64,
+}
+
+impl Counters {
+    /// Adds another's counts.
+    pub fn add(&mut self, other: &Counters) {
+        self.rows_read += other.rows_read;
+        self.bytes_read += other.bytes_read;
+        self.rows_out += other.rows_out;
+        self.shuffle_bytes_written += other.shuffle_bytes_written;
+        self.shuffle_bytes_read += other.shuffle_bytes_read;
+        self.spill_bytes += other.spill_bytes;
+        self.rows_written += other.rows_written;
+        self.bytes_written += other.bytes_written;
+        self.files_written += other.files_written;
+    }
+}
+
+/// One stage of a statement attempt. Times are milliseconds since the epoch, 0 where not reached.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StageRecord {
+    /// Stage within the job.
+    pub stage_id: u32,
+    /// Its operators, for people.
+    pub description: String,
+    /// Which run of the stage, from 0.
+    pub attempt: u32,
+    /// Tasks in all, as far as planned.
+    pub tasks_total: u32,
+    /// Tasks that run.
+    pub tasks_running: u32,
+    /// Tasks that succeeded.
+    pub tasks_done: u32,
+    /// Task attempts that failed.
+    pub tasks_failed: u32,
+    /// Sums over its tasks.
+    pub counters: Counters,
+    /// Start of its first task.
+    pub started_ms: i64,
+    /// End of its last task.
+    pub ended_ms: i64,
+    /// Sum of its tasks' times.
+    pub task_ms: u64,
+    /// The slowest task.
+    pub slowest_task: u32,
+    /// Its time.
+    pub slowest_task_ms: u64,
+    /// Its executor.
+    pub slowest_task_executor: String,
+}
+
+/// One statement of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatementRecord {
+    /// Position in the script, from 1.
+    pub index: u32,
+    /// `SELECT`, `INSERT OVERWRITE`, ...
+    pub kind: String,
+    /// Its text, parameters filled in.
+    pub sql: String,
+    /// Where it stands.
+    pub state: StatementState,
+    /// Which attempt, from 1; 0 before the first.
+    pub attempt: u32,
+    /// Stages of the latest attempt.
+    pub stages: Vec<StageRecord>,
+    /// What was written and read, over all stages.
+    pub counters: Counters,
+    /// When it began.
+    pub started_ms: i64,
+    /// When it ended.
+    pub ended_ms: i64,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// The table or location it writes, if any.
+    pub target: String,
+    /// First rows of a SELECT as an Arrow IPC stream.
+    #[serde(skip)]
+    pub preview: Vec<u8>,
+}
+
+impl StatementRecord {
+    /// A statement that has not begun.
+    pub fn pending(index: u32, kind: &str, sql: &str, target: &str) -> Self {
+        Self {
+            index,
+            kind: kind.to_owned(),
+            sql: sql.to_owned(),
+            state: StatementState::Pending,
+            attempt: 0,
+            stages: Vec::new(),
+            counters: Counters::default(),
+            started_ms: 0,
+            ended_ms: 0,
+            failure: None,
+            target: target.to_owned(),
+            preview: Vec::new(),
+        }
+    }
+}
+
+/// One run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Its id.
+    pub id: RunId,
+    /// The job's name.
+    pub name: String,
+    /// The queue it waits in.
+    pub queue: String,
+    /// Where it stands.
+    pub state: RunState,
+    /// When it was accepted.
+    pub submitted_ms: i64,
+    /// When its first statement began.
+    pub started_ms: i64,
+    /// When it ended.
+    pub ended_ms: i64,
+    /// Its statements, in order.
+    pub statements: Vec<StatementRecord>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// Its parameters, defaults filled in.
+    pub params: BTreeMap<String, String>,
+    /// Whether somebody asked to end it.
+    pub cancel_requested: bool,
+}
+
+/// What happens to a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RunEvent {
+    /// Its turn has come.
+    Started,
+    /// A statement begins its next attempt.
+    StatementStarted {
+        /// The statement, from 1.
+        index: u32,
+    },
+    /// Stages moved on.
+    Progress {
+        /// The statement.
+        index: u32,
+        /// All its stages as they are now.
+        stages: Vec<StageRecord>,
+    },
+    /// Its tasks are done, its output is being published.
+    Publishing {
+        /// The statement.
+        index: u32,
+    },
+    /// A statement is done.
+    StatementSucceeded {
+        /// The statement.
+        index: u32,
+        /// What it wrote, if anything.
+        written: Counters,
+        /// First rows of a SELECT as an Arrow IPC stream.
+        preview: Vec<u8>,
+    },
+    /// The run fails, at a statement if one is to blame.
+    Failed {
+        /// The statement.
+        index: Option<u32>,
+        /// Why.
+        failure: Failure,
+    },
+    /// Somebody asks to end it.
+    CancelRequested,
+    /// It has stopped as asked.
+    Cancelled,
+}
+
+impl RunRecord {
+    fn statement(&mut self, index: u32) -> Option<&mut StatementRecord> {
+        self.statements.iter_mut().find(|s| s.index == index && !s.state.is_final())
+    }
+
+    /// Applies an event at `now_ms`. Returns whether anything changed. The run succeeds with its last statement.
+    pub fn apply(&mut self, event: RunEvent, now_ms: i64) -> bool {
+        if self.state.is_final() {
+            return false;
+        }
+        match event {
+            RunEvent::Started => {
+                let starts = self.state == RunState::Queued;
+                if starts {
+                    self.state = RunState::Running;
+                    self.started_ms = now_ms;
+                }
+                starts
+            }
+            RunEvent::StatementStarted { index } => self.start_statement(index, now_ms),
+            RunEvent::Progress { index, stages } => self.progress(index, stages),
+            RunEvent::Publishing { index } => match self.statement(index) {
+                Some(s) if s.state == StatementState::Running => {
+                    s.state = StatementState::Publishing;
+                    true
+                }
+                _ => false,
+            },
+            RunEvent::StatementSucceeded { index, written, preview } => self.succeed(index, written, preview, now_ms),
+            RunEvent::Failed { index, failure } => {
+                if let Some(s) = index.and_then(|i| self.statement(i)) {
+                    s.state = StatementState::Failed;
+                    s.ended_ms = now_ms;
+                    s.failure = Some(failure.clone());
+                }
+                self.failure = Some(failure);
+                self.end(RunState::Failed, now_ms);
+                true
+            }
+            RunEvent::CancelRequested => !std::mem::replace(&mut self.cancel_requested, true),
+            RunEvent::Cancelled => {
+                self.end(RunState::Cancelled, now_ms);
+                true
+            }
+        }
+    }
+
+    fn start_statement(&mut self, index: u32, now_ms: i64) -> bool {
+        let Some(s) = self.statement(index) else { return false };
+        if s.started_ms == 0 {
+            s.started_ms = now_ms;
+        }
+        s.state = StatementState::Running;
+        s.attempt += 1;
+        s.stages.clear();
+        true
+    }
+
+    fn progress(&mut self, index: u32, stages: Vec<StageRecord>) -> bool {
+        let Some(s) = self.statement(index) else { return false };
+        let changed = s.stages != stages;
+        let mut sum = Counters::default();
+        for stage in &stages {
+            sum.add(&stage.counters);
+        }
+        s.counters = sum;
+        s.stages = stages;
+        changed
+    }
+
+    fn succeed(&mut self, index: u32, written: Counters, preview: Vec<u8>, now_ms: i64) -> bool {
+        let Some(s) = self.statement(index) else { return false };
+        s.state = StatementState::Succeeded;
+        s.ended_ms = now_ms;
+        s.preview = preview;
+        s.counters.rows_written = written.rows_written;
+        s.counters.bytes_written = written.bytes_written;
+        s.counters.files_written = written.files_written;
+        if self.statements.iter().all(|s| s.state == StatementState::Succeeded) {
+            self.end(RunState::Succeeded, now_ms);
+        }
+        true
+    }
+
+    fn end(&mut self, state: RunState, now_ms: i64) {
+        self.state = state;
+        self.ended_ms = now_ms;
+        for s in self.statements.iter_mut().filter(|s| !s.state.is_final()) {
+            s.state = StatementState::Cancelled;
+            if s.started_ms > 0 {
+                s.ended_ms = now_ms;
+            }
+        }
+    }
+}
+
+/// What follows a failed statement attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// Run it again as the next attempt.
+    Again,
+    /// The run fails.
+    Fail,
+}
+
+/// Decides whether a statement is tried again: only what may pass is, and at most `max_attempts` times in all.
+pub fn after_failure(failure: &Failure, attempt: u32, max_attempts: u32) -> AfterFailure {
+    if failure.is_retryable() && attempt < max_attempts { AfterFailure::Again } else { AfterFailure::Fail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(statements: u32) -> RunRecord {
+        RunRecord {
+            id: "r1".parse().unwrap(),
+            name: "job".into(),
+            queue: "default".into(),
+            state: RunState::Queued,
+            submitted_ms: 1,
+            started_ms: 0,
+            ended_ms: 0,
+            statements: (1..=statements).map(|i| StatementRecord::pending(i, "SELECT", "SELECT 1", "")).collect(),
+            failure: None,
+            params: BTreeMap::new(),
+            cancel_requested: false,
+        }
+    }
+
+    fn done(index: u32) -> RunEvent {
+        RunEvent::StatementSucceeded { index, written: Counters::default(), preview: vec![] }
+    }
+
+    #[test]
+    fn a_run_succeeds_with_its_last_statement() {
+        let mut r = run(2);
+        assert!(r.apply(RunEvent::Started, 2));
+        for index in [1, 2] {
+            assert!(r.apply(RunEvent::StatementStarted { index }, 3));
+            assert!(r.apply(RunEvent::Publishing { index }, 4));
+            assert!(r.apply(done(index), 5));
+        }
+        assert_eq!((r.state, r.ended_ms), (RunState::Succeeded, 5));
+    }
+
+    #[test]
+    fn a_failed_statement_fails_the_run_and_the_rest_never_runs() {
+        let mut r = run(2);
+        r.apply(RunEvent::Started, 2);
+        r.apply(RunEvent::StatementStarted { index: 1 }, 3);
+        assert!(r.apply(RunEvent::Failed { index: Some(1), failure: Failure::user("X", "no") }, 4));
+        assert_eq!(r.state, RunState::Failed);
+        assert_eq!(r.statements[0].state, StatementState::Failed);
+        assert_eq!(r.statements[1].state, StatementState::Cancelled);
+    }
+
+    #[test]
+    fn terminal_states_absorb_every_event() {
+        let mut r = run(1);
+        r.apply(RunEvent::Cancelled, 2);
+        let before = r.clone();
+        for event in [
+            RunEvent::Started,
+            RunEvent::StatementStarted { index: 1 },
+            RunEvent::Publishing { index: 1 },
+            done(1),
+            RunEvent::Failed { index: Some(1), failure: Failure::user("X", "no") },
+            RunEvent::CancelRequested,
+            RunEvent::Cancelled,
+        ] {
+            assert!(!r.apply(event, 9));
+            assert_eq!(r, before);
+        }
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        assert_eq!(after_failure(&Failure::external("X", ""), 1, 3), AfterFailure::Again);
+        assert_eq!(after_failure(&Failure::external("X", ""), 3, 3), AfterFailure::Fail);
+        assert_eq!(after_failure(&Failure::user("X", ""), 1, 3), AfterFailure::Fail);
+    }
+}

@@ -1,0 +1,1 @@
+//! The gRPC services clients call: one RPC, one file.

@@ -1,0 +1,1 @@
+//! Hosts the distributed engine behind our facade.

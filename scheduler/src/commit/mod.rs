@@ -1,0 +1,1 @@
+//! Makes accepted writes visible, or discards them.

@@ -1,0 +1,1 @@
+//! Drives the statements of a run in order.

@@ -1,0 +1,1 @@
+//! What goes wrong in the scheduler, and what kind of failure it is.

@@ -1,0 +1,1 @@
+//! The runs this scheduler knows.

@@ -1,0 +1,1 @@
+//! Test harness: a real S3 server, real processes, faults.
