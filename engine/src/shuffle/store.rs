@@ -37,13 +37,23 @@ pub struct ShuffleStore {
     peers: Arc<Peers>,
     indexes: IndexCache,
     downloads: Semaphore,
+    temp_dir: PathBuf,
 }
 
 impl ShuffleStore {
     /// A store over a local folder, a remote location, both or none; executors are asked in any case.
     pub fn new(local: Option<PathBuf>, remote: Option<(Location, ObjectStores)>) -> Arc<Self> {
+        Self::with_temp_dir(local, remote, std::env::temp_dir())
+    }
+
+    /// As [`Self::new`], with a folder of the caller's for files that must be brought to local disk.
+    pub fn with_temp_dir(
+        local: Option<PathBuf>,
+        remote: Option<(Location, ObjectStores)>,
+        temp_dir: PathBuf,
+    ) -> Arc<Self> {
         let (peers, indexes) = Default::default();
-        Arc::new(Self { local, remote, peers, indexes, downloads: Semaphore::new(DOWNLOADS) })
+        Arc::new(Self { local, remote, peers, indexes, downloads: Semaphore::new(DOWNLOADS), temp_dir })
     }
 
     /// Whether finished blocks survive the executor that wrote them.
@@ -125,12 +135,7 @@ impl ShuffleStore {
 
     /// A folder that disappears with its last reader.
     pub(super) fn temp_dir(&self) -> std::io::Result<TempDir> {
-        let builder = &mut tempfile::Builder::new();
-        let builder = builder.prefix(".fetched-");
-        match &self.local {
-            Some(local) => std::fs::create_dir_all(local).and_then(|()| builder.tempdir_in(local)),
-            None => builder.tempdir(),
-        }
+        tempfile::Builder::new().prefix("selvedge-fetched-").tempdir_in(&self.temp_dir)
     }
 }
 

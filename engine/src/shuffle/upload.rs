@@ -3,10 +3,12 @@
 //! Called before a task's success is reported: from then on its output survives the executor. Small files go up in one
 //! request, large ones in parts; a few files at a time. Reading them back: `source.rs`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use tokio::io::AsyncReadExt;
 
@@ -14,6 +16,7 @@ use super::error::ShuffleError;
 use super::fetch::pause;
 use super::paths::is_plain_path;
 use super::store::ShuffleStore;
+use crate::store::Location;
 
 /// Files larger than this go up in parts of this size.
 const PART_BYTES: usize = 16 * 1024 * 1024;
@@ -29,18 +32,19 @@ impl ShuffleStore {
     pub async fn upload(&self, folder: &Path, files: &[String]) -> Result<u64, ShuffleError> {
         let Some((root, stores)) = self.remote() else { return Ok(0) };
         let store = stores.get(root).map_err(|e| not_uploaded("", &root.to_string(), e))?;
-        let uploads = files.iter().map(|file| {
-            let (store, to) = (store.clone(), root.join(file));
-            async move {
-                if !is_plain_path(file) {
-                    return Err(ShuffleError::BadLocation { what: format!("'{file}' is not a shuffle path") });
-                }
-                upload_file(store.as_ref(), &folder.join(file), to.path())
-                    .await
-                    .map_err(|e| not_uploaded(file, &root.to_string(), e))
+        let mut uploads: Vec<BoxFuture<'static, Result<u64, ShuffleError>>> = Vec::with_capacity(files.len());
+        for file in files {
+            if !is_plain_path(file) {
+                return Err(ShuffleError::BadLocation { what: format!("'{file}' is not a shuffle path") });
             }
-        });
-        stream::iter(uploads).buffer_unordered(FILES).try_fold(0, |sum, bytes| async move { Ok(sum + bytes) }).await
+            uploads.push(upload_file(store.clone(), folder.join(file), root.join(file)).boxed());
+        }
+        let mut sum = 0;
+        let mut uploads = stream::iter(uploads).buffer_unordered(FILES);
+        while let Some(bytes) = uploads.try_next().await? {
+            sum += bytes;
+        }
+        Ok(sum)
     }
 }
 
@@ -48,16 +52,17 @@ fn not_uploaded(path: &str, to: &str, cause: impl ToString) -> ShuffleError {
     ShuffleError::NotUploaded { path: path.to_owned(), to: to.to_owned(), cause: cause.to_string() }
 }
 
-async fn upload_file(store: &dyn ObjectStore, from: &Path, to: &object_store::path::Path) -> object_store::Result<u64> {
+async fn upload_file(store: Arc<dyn ObjectStore>, from: PathBuf, to: Location) -> Result<u64, ShuffleError> {
     let mut round = 0;
     loop {
         round += 1;
-        match try_upload(store, from, to).await {
+        match try_upload(store.as_ref(), &from, to.path()).await {
+            Ok(bytes) => return Ok(bytes),
             Err(cause) if round < TRIES => {
                 tracing::debug!(%to, %cause, round, "trying again to copy a shuffle file");
                 tokio::time::sleep(pause(round)).await;
             }
-            other => return other,
+            Err(cause) => return Err(not_uploaded(&from.to_string_lossy(), &to.to_string(), cause)),
         }
     }
 }
