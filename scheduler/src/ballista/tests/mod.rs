@@ -1,0 +1,1 @@
+//! The guards, each against a real host.
