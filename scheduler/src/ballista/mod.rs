@@ -5,7 +5,7 @@
 //! ```
 //! Executors only call; nothing here dials them. Every guard against what stock Ballista loses, doubles or hangs on (see
 //! ARCHITECTURE.md) stands in this folder, and no other part of the scheduler knows Ballista's types. Start at `host`;
-//! `facade` is what executors talk to; `statuses` and `reconcile` decide which of their words count; `watch` ends what
+//! `facade` is what executors talk to; `poll` and `statuses` decide which of their words count; `watch` ends what
 //! would never end by itself.
 
 mod cluster;
