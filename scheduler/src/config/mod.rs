@@ -33,10 +33,7 @@ impl ConfigProblem {
     /// Every problem as one failure of the user's; `None` when there is none.
     pub fn failure(problems: &[ConfigProblem]) -> Option<Failure> {
         Failure::join(
-            problems
-                .iter()
-                .map(|p| Failure::user("BAD_CONFIG", p.located()).with_hint(p.hint.clone()))
-                .collect(),
+            problems.iter().map(|p| Failure::user("BAD_CONFIG", p.located()).with_hint(p.hint.clone())).collect(),
         )
     }
 

@@ -206,8 +206,7 @@ mod tests {
         .resolve()
         .unwrap_err();
         let keys: Vec<&str> = problems.iter().map(|p| p.key.as_str()).collect();
-        let expected =
-            ["listen", "store", "s3.endpoint", "max_running_runs", "lease", "preview_bytes", "log.format"];
+        let expected = ["listen", "store", "s3.endpoint", "max_running_runs", "lease", "preview_bytes", "log.format"];
         assert_eq!(keys, expected);
         assert!(problems.iter().all(|p| !p.to_string().contains("secret")), "{problems:?}");
     }

@@ -17,8 +17,22 @@ const ENV_PREFIX: &str = "SELVEDGE_";
 
 /// Variables of other parts of Selvedge: they may stand in the same environment.
 const FOREIGN_VARIABLES: &[&str] = &[
-    "scheduler", "config", "format", "log", "data_dir", "executors", "executor_memory", "vcores", "memory", "work_dir",
-    "pool", "host", "port", "drain_grace", "spill_limit", "advertise",
+    "scheduler",
+    "config",
+    "format",
+    "log",
+    "data_dir",
+    "executors",
+    "executor_memory",
+    "vcores",
+    "memory",
+    "work_dir",
+    "pool",
+    "host",
+    "port",
+    "drain_grace",
+    "spill_limit",
+    "advertise",
 ];
 const FOREIGN_PREFIXES: &[&str] = &["executor__", "bench_", "test_", "cache_"];
 
@@ -158,7 +172,8 @@ mod tests {
     #[test]
     fn flags_win_over_environment_and_environment_over_the_file() {
         let dir = std::env::temp_dir().join(format!("selvedge-config-{}", std::process::id()));
-        std::fs::write(&dir, "lease = '1s'\nhttp = '1.1.1.1:1'\nstatement_attempts = 7\n[s3]\nregion = 'file'\n").unwrap();
+        std::fs::write(&dir, "lease = '1s'\nhttp = '1.1.1.1:1'\nstatement_attempts = 7\n[s3]\nregion = 'file'\n")
+            .unwrap();
         let given = env(&[("SELVEDGE_S3__REGION", "env"), ("SELVEDGE_LEASE", "2s"), ("PATH", "/bin")]);
         let config = SchedulerConfig::load(Some(&dir), given, [("lease", "3s".to_owned())]).unwrap();
         std::fs::remove_file(&dir).unwrap();

@@ -12,7 +12,8 @@ use super::options::{LogFormat, SchedulerOptions, StateStore};
 impl SchedulerOptions {
     /// The options as a commented TOML file.
     pub fn render(&self) -> String {
-        let mut out = String::from("# The scheduler's configuration as resolved: file < SELVEDGE_* environment < flags.\n");
+        let mut out =
+            String::from("# The scheduler's configuration as resolved: file < SELVEDGE_* environment < flags.\n");
         let mut section = "";
         // Keys of the top level come first: in TOML a section lasts to the end.
         let (top, nested): (Vec<_>, Vec<_>) = KEYS.iter().partition(|k| !k.name.contains('.'));

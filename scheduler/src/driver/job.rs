@@ -59,7 +59,7 @@ impl Driver {
         let result = match ended {
             Some(ended) => ended.map_err(Stop::Failed),
             None => {
-                canceller.cancel().await;
+                canceller.cancel();
                 if timeout(self.options.cancel_grace, outcome).await.is_err() {
                     tracing::warn!(run_id = %run.id, job_id, "A cancelled job did not stop in time; going on without it");
                 }
@@ -109,7 +109,7 @@ impl Driver {
                 message: line.message,
                 statement,
                 task: Some(line.task),
-                executor: line.executor.to_string(),
+                executor: line.executor,
             };
             self.book.tell(run, line);
         }

@@ -26,7 +26,7 @@ impl Driver {
         let job_id = ids.job_id();
         let outcome = self.job(run, ids, state, plan).await;
         let shown = match outcome {
-            Ok(output) => match results::in_order(output.results, output.partitions) {
+            Ok(output) => match results::in_order(output.results) {
                 Ok(partitions) => self.bring(run, &schema, partitions).await,
                 Err(doubtful) => Err(doubtful.into()),
             },

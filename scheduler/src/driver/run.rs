@@ -6,10 +6,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use selvedge_model::run::RunEvent;
-use selvedge_model::{Failure, Place, RunId};
 use selvedge_engine::session::Settings;
 use selvedge_engine::sql::ScriptStatement;
+use selvedge_model::run::RunEvent;
+use selvedge_model::{Failure, Place, RunId};
 use selvedge_proto::v1;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;

@@ -52,21 +52,6 @@ pub fn result_channel() -> (ResultSink, mpsc::Receiver<ResultEvent>) {
 }
 
 impl ResultSink {
-    /// Completes when the reader has left.
-    pub fn reader_left(&self) -> impl Future<Output = ()> + Send + 'static {
-        let events = self.events.downgrade();
-        async move {
-            // Upgrading for the wait only would keep the channel open; a weak end looks again and again.
-            loop {
-                match events.upgrade() {
-                    Some(open) if !open.is_closed() => drop(open),
-                    _ => return,
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
-        }
-    }
-
     /// Whether rows of the statement at hand have gone out: they cannot be taken back.
     pub(super) fn has_sent_rows(&self) -> bool {
         self.rows_sent
@@ -176,9 +161,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_left_stops_the_driver() {
         let (mut sink, reader) = result_channel();
-        let left = tokio::spawn(sink.reader_left());
         drop(reader);
         assert_eq!(sink.start(1, "SELECT".into()).await, Err(Stop::Cancelled));
-        left.await.unwrap();
     }
 }

@@ -72,9 +72,11 @@ impl Driver {
             sink.end(index, message).await?;
         }
         self.book.apply(&run.id, RunEvent::StatementSucceeded { index, written, preview });
-        let counters = self.book.get(&run.id).ok().and_then(|record| {
-            record.statements.iter().find(|s| s.index == index).map(|s| s.counters)
-        });
+        let counters = self
+            .book
+            .get(&run.id)
+            .ok()
+            .and_then(|record| record.statements.iter().find(|s| s.index == index).map(|s| s.counters));
         self.metrics.statement_ended(&step.kind(), "succeeded", &counters.unwrap_or(written));
         Ok(())
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use selvedge_model::run::{RunEvent, RunRecord, RunState};
@@ -13,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::{Admission, Admitted};
 use super::log::{RunLine, RunLog};
+use super::now_ms;
 use super::page::{self, RunPage};
 use super::story::{self, Chapter};
-use super::now_ms;
 
 /// The book's bounds.
 #[derive(Debug, Clone, Copy)]
@@ -250,6 +251,14 @@ impl RunBook {
         for id in open {
             // A run forgotten in between needs no cancelling.
             let _ = self.cancel(&id);
+        }
+    }
+
+    /// Completes when no run is open.
+    pub async fn idle(&self) {
+        let open = || self.state.lock().runs.values().any(|entry| !entry.record.borrow().state.is_final());
+        while open() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

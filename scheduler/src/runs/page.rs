@@ -38,11 +38,7 @@ pub(super) fn page_size(requested: usize) -> usize {
 }
 
 /// The first `size` of `newest_first` in one of `states` (all when empty).
-pub(super) fn page(
-    newest_first: impl Iterator<Item = Arc<RunRecord>>,
-    states: &[RunState],
-    size: usize,
-) -> RunPage {
+pub(super) fn page(newest_first: impl Iterator<Item = Arc<RunRecord>>, states: &[RunState], size: usize) -> RunPage {
     let mut matching = newest_first.filter(|run| states.is_empty() || states.contains(&run.state));
     let runs: Vec<_> = matching.by_ref().take(size).collect();
     let more = matching.next().is_some();

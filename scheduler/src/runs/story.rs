@@ -80,14 +80,17 @@ fn words(run: &RunRecord, statement: Option<&StatementRecord>, chapter: Chapter)
     };
     let name = statement.map(named).unwrap_or_default();
     match chapter {
-        Chapter::Started => (Level::Info, format!("Run started after {:.1} s in the queue", {
-            seconds(run.submitted_ms, run.started_ms)
-        })),
+        Chapter::Started => (
+            Level::Info,
+            format!("Run started after {:.1} s in the queue", { seconds(run.submitted_ms, run.started_ms) }),
+        ),
         Chapter::StatementStarted(_) => {
             (Level::Info, format!("{name} started, attempt {}", statement.map_or(0, |s| s.attempt)))
         }
         Chapter::Publishing(_) => (Level::Info, format!("{name} publishes its files")),
-        Chapter::StatementSucceeded(_) => (Level::Info, format!("{name} succeeded{}", statement.map(done).unwrap_or_default())),
+        Chapter::StatementSucceeded(_) => {
+            (Level::Info, format!("{name} succeeded{}", statement.map(done).unwrap_or_default()))
+        }
         Chapter::Failed(_) => {
             let cause = run.failure.as_ref().map(|f| format!("{f} [{}]", f.code)).unwrap_or_default();
             let what = if name.is_empty() { "Run" } else { name.as_str() };
