@@ -21,8 +21,8 @@ pub(super) async fn submit_run(api: &Api, request: v1::SubmitRunRequest) -> Resu
         }
         Some(Job::Plan(plan)) => {
             let id = next_id(api)?;
-            let work = plan_work(api, plan, &settings, &StatementAttempt { run: id.clone(), statement: 1, attempt: 1 });
-            let work = Box::pin(work).await?;
+            let ids = StatementAttempt { run: id.clone(), statement: 1, attempt: 1 };
+            let work = Box::pin(plan_work(api, plan, &settings, &ids)).await?;
             let name = request::job_name(&request.name, None, "dataframe")?;
             let queue = request::queue(&request.queue, None)?;
             RunSpec { id, name, queue, params, settings, work, sink: None }

@@ -140,17 +140,12 @@ fn s3(r: &mut Reader<'_>) -> Option<StoreOptions> {
     let region = r.read("s3.region", parse::optional);
     let path_style = r.read("s3.path_style", parse::path_style);
     let profile = r.read("s3.profile", parse::optional);
-    let defaults = StoreOptions::default();
-    let endpoint = endpoint?.or(defaults.endpoint);
+    let base = StoreOptions::with_endpoint(endpoint?);
     Some(StoreOptions {
-        path_style: path_style?.unwrap_or(endpoint.is_some()),
-        allow_http: endpoint.as_ref().is_some_and(|url| url.scheme() == "http"),
-        region: region?.or(defaults.region),
-        profile: profile?.or(defaults.profile),
-        endpoint,
-        request_timeout: defaults.request_timeout,
-        connect_timeout: defaults.connect_timeout,
-        max_retries: defaults.max_retries,
+        path_style: path_style?.unwrap_or(base.path_style),
+        region: region?,
+        profile: profile?,
+        ..base
     })
 }
 
