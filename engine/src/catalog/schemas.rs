@@ -45,6 +45,11 @@ impl Catalog {
         Arc::new(Self { schemas: RwLock::new(schemas) })
     }
 
+    /// A catalog of its own with the same contents: what is done to one is not seen by the other.
+    pub fn fork(&self) -> Arc<Self> {
+        Arc::new(Self { schemas: RwLock::new(self.schemas.read().clone()) })
+    }
+
     /// Makes a schema; tables made in it without a location go below its own, if it has one.
     ///
     /// # Errors

@@ -78,6 +78,17 @@ impl Engine {
         }))
     }
 
+    /// The same engine over another catalog: stores, memory and disk are shared.
+    pub fn with_catalog(&self, catalog: Arc<Catalog>) -> Arc<Engine> {
+        Arc::new(Self {
+            stores: self.stores.clone(),
+            catalog,
+            warehouse: self.warehouse.clone(),
+            runtime: self.runtime(),
+            target_partitions: self.target_partitions,
+        })
+    }
+
     /// The object stores of this process.
     pub fn stores(&self) -> &ObjectStores {
         &self.stores
