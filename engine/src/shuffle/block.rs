@@ -1,0 +1,152 @@
+//! Opens one block, that is one output partition of one task, whatever its format.
+//!
+//! A slice of a sort shuffle's file and a passthrough file are decoded while they arrive. The IPC file format of range
+//! shuffles needs seeking, so such a file is brought to local disk first. Who asks: `reader.rs` and `ShuffleStore::open`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use ballista_core::execution_plans::WidenedBound;
+use ballista_core::execution_plans::range_shuffle::{is_ipc_file, open_ipc_file, open_ipc_file_range};
+use ballista_core::serde::scheduler::PartitionLocation;
+use datafusion::error::{DataFusionError, Result};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+
+use super::decode::{self, IpcStream};
+use super::error::ShuffleError;
+use super::fetch::Fetch;
+use super::paths;
+use super::peer::ByteRange;
+use super::source::ReadCounts;
+use super::store::ShuffleStore;
+
+pub(super) type Batches = BoxStream<'static, Result<RecordBatch>>;
+
+/// A block ready to be read, and its schema unless nothing was ever written.
+pub(super) struct Block {
+    pub schema: Option<SchemaRef>,
+    pub batches: Batches,
+}
+
+/// What to read and how.
+pub(super) struct BlockRequest {
+    pub location: PartitionLocation,
+    /// The keys wanted; more may come.
+    pub bound: Option<WidenedBound>,
+    /// Whether to find the schema out; a plan node knows it.
+    pub with_schema: bool,
+    pub counts: ReadCounts,
+}
+
+/// Opens a block.
+pub(super) async fn open(store: &ShuffleStore, request: BlockRequest) -> Result<Block> {
+    let counts = request.counts.clone();
+    let mut block = if request.location.is_sort_shuffle {
+        open_slice(store, request).await?
+    } else {
+        open_file(store, request).await?
+    };
+    let rows = counts.rows;
+    block.batches = block.batches.inspect_ok(move |batch| rows.add(batch.num_rows())).boxed();
+    Ok(block)
+}
+
+async fn open_slice(store: &ShuffleStore, request: BlockRequest) -> Result<Block> {
+    let BlockRequest { location, counts, with_schema, .. } = request;
+    let (writer, path) = paths::locate(&location)?;
+    let fetch = |path: &str, range: ByteRange| {
+        let sources = store.sources(&location, &writer, path);
+        sources.map(|sources| Fetch::new(path.to_owned(), sources, range, counts.clone()))
+    };
+    let index = store.indexes().get(fetch(&paths::sort_index(&path), whole())?).await?;
+    let range = index.range(location.partition_id.partition_id, &path)?;
+    let mut ipc = IpcStream::new(fetch(&path, ByteRange { start: range.start, end: Some(range.end) })?);
+    let mut schema = None;
+    if with_schema {
+        schema = ipc.schema().await?;
+        if schema.is_none() {
+            let header = index.header();
+            let header = fetch(&path, ByteRange { start: header.start, end: Some(header.end) })?;
+            schema = IpcStream::new(header).schema().await?;
+        }
+    }
+    Ok(Block { schema, batches: decode::batches(ipc) })
+}
+
+async fn open_file(store: &ShuffleStore, request: BlockRequest) -> Result<Block> {
+    let BlockRequest { location, bound, counts, with_schema } = request;
+    let (writer, path) = paths::locate(&location)?;
+    if let Some(local) = store.local_file(&writer, &path)
+        && is_ipc_file(&local)
+    {
+        match read_ipc_file(local, bound.clone(), None).await {
+            Ok(block) => return Ok(block),
+            Err(cause) => tracing::warn!(path, %cause, "a local shuffle file is damaged; trying other places"),
+        }
+    }
+    let sources = store.sources(&location, &writer, &path)?;
+    let mut ipc = IpcStream::new(Fetch::new(path.clone(), sources, whole(), counts.clone()));
+    if !ipc.is_file_format().await? {
+        let schema = if with_schema { ipc.schema().await? } else { None };
+        return Ok(Block { schema, batches: decode::batches(ipc) });
+    }
+    let _turn = store.download_turn().await;
+    let folder = store.temp_dir().map_err(DataFusionError::IoError)?;
+    let data = folder.path().join("data.arrow");
+    let (head, rest) = ipc.into_bytes();
+    save(&data, head.as_slice(), rest).await?;
+    if bound.is_some() {
+        let index = paths::range_index(&path);
+        let sources = store.sources(&location, &writer, &index)?;
+        let beside = PathBuf::from(paths::range_index(&data.to_string_lossy()));
+        save(&beside, &[], Fetch::new(index, sources, whole(), counts)).await?;
+    }
+    read_ipc_file(data, bound, Some(folder)).await
+}
+
+async fn save(to: &Path, head: &[u8], mut rest: Fetch) -> Result<()> {
+    let mut file = tokio::fs::File::create(to).await?;
+    file.write_all(head).await?;
+    while let Some(piece) = rest.next().await? {
+        file.write_all(&piece).await?;
+    }
+    file.flush().await?;
+    Ok(())
+}
+
+/// Opens a file in the IPC file format; `folder` lives as long as the batches are read.
+async fn read_ipc_file(path: PathBuf, bound: Option<WidenedBound>, folder: Option<TempDir>) -> Result<Block> {
+    let shown = path.display().to_string();
+    let damaged = move |cause: String| ShuffleError::Damaged { path: shown.clone(), cause };
+    let opened = tokio::task::spawn_blocking(move || {
+        let whole = open_ipc_file(&path)?;
+        let schema = whole.schema();
+        let selected: Box<dyn Iterator<Item = _> + Send> = match bound {
+            Some((low, high)) => Box::new(open_ipc_file_range(&path, low.as_ref(), high.as_ref())?),
+            None => Box::new(whole),
+        };
+        Ok::<_, ballista_core::error::BallistaError>((schema, selected))
+    })
+    .await
+    .map_err(|e| DataFusionError::IoError(std::io::Error::other(e)))?;
+    let (schema, selected) = opened.map_err(|e| damaged(e.to_string()))?;
+    let batches = stream::iter(selected.map(move |batch| {
+        let _folder = &folder;
+        batch.map_err(|e| damaged(e.to_string()).into())
+    }));
+    Ok(Block { schema: Some(schema), batches: batches.boxed() })
+}
+
+fn whole() -> ByteRange {
+    ByteRange { start: 0, end: None }
+}
+
+/// A block that is opened when first asked for a batch.
+pub(super) fn lazily(store: Arc<ShuffleStore>, request: BlockRequest) -> Batches {
+    stream::once(async move { Ok::<_, DataFusionError>(open(&store, request).await?.batches) }).try_flatten().boxed()
+}

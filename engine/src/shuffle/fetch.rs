@@ -1,0 +1,142 @@
+//! The bytes of one file's range, from wherever they can be had.
+//!
+//! Files never change once written, so a transfer that breaks goes on at the next byte, from the same place or another.
+//! Every place is asked in turn, the whole round a few times with growing pauses; then the block is lost. Decoding:
+//! `decode.rs`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures::StreamExt;
+
+use super::error::ShuffleError;
+use super::peer::ByteRange;
+use super::source::{Chunks, ReadCounts, Source};
+
+/// How often every place is asked before a block counts as lost.
+const ROUNDS: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest wait for the next piece of a transfer.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A transfer under way.
+pub(super) struct Fetch {
+    path: String,
+    sources: Arc<[Source]>,
+    counts: ReadCounts,
+    next: u64,
+    end: Option<u64>,
+    body: Option<Chunks>,
+    source: usize,
+    round: u32,
+    cause: Option<io::Error>,
+    ended: bool,
+}
+
+impl Fetch {
+    /// Prepares to read `range` of the file at `path`; nothing is asked yet.
+    pub(super) fn new(path: String, sources: Arc<[Source]>, range: ByteRange, counts: ReadCounts) -> Self {
+        let ByteRange { start, end } = range;
+        Self { path, sources, counts, next: start, end, body: None, source: 0, round: 0, cause: None, ended: false }
+    }
+
+    /// The file's path, for messages.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The next piece; none at the end of the range.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ShuffleError> {
+        loop {
+            if self.ended || self.end.is_some_and(|end| self.next >= end) {
+                return Ok(None);
+            }
+            let step = match self.body.take() {
+                Some(body) => self.receive(body).await,
+                None => self.request().await,
+            };
+            match step {
+                Ok(Some(piece)) => return Ok(Some(piece)),
+                Ok(None) => {}
+                Err(cause) => self.turn_to_next(cause).await?,
+            }
+        }
+    }
+
+    /// All the bytes.
+    pub(super) async fn collect(mut self) -> Result<Vec<u8>, ShuffleError> {
+        let mut all = Vec::new();
+        while let Some(piece) = self.next().await? {
+            all.extend_from_slice(&piece);
+        }
+        Ok(all)
+    }
+
+    async fn request(&mut self) -> io::Result<Option<Bytes>> {
+        let Some(source) = self.sources.get(self.source) else {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "no place is known to hold it"));
+        };
+        let range = ByteRange { start: self.next, end: self.end };
+        self.body = Some(source.request(range, &self.counts).await?);
+        Ok(None)
+    }
+
+    async fn receive(&mut self, mut body: Chunks) -> io::Result<Option<Bytes>> {
+        let piece = tokio::time::timeout(IDLE_TIMEOUT, body.next())
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the transfer stopped"))?;
+        match piece.transpose()? {
+            Some(piece) => {
+                let next = self.next + piece.len() as u64;
+                if self.end.is_some_and(|end| next > end) {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "more bytes came than were asked for"));
+                }
+                self.next = next;
+                self.round = 0;
+                self.counts.bytes.add(piece.len());
+                self.body = Some(body);
+                Ok((!piece.is_empty()).then_some(piece))
+            }
+            None if self.end.is_some() => {
+                Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("the transfer ended at byte {}", self.next)))
+            }
+            None => {
+                self.ended = true;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Moves on to the next place, or after the last one pauses and begins another round.
+    async fn turn_to_next(&mut self, cause: io::Error) -> Result<(), ShuffleError> {
+        tracing::debug!(path = self.path, source = ?self.sources.get(self.source), %cause, "cannot read a shuffle block");
+        // That a place never had the file says less than why another one failed.
+        let known = self.cause.as_ref().is_some_and(|c| c.kind() != io::ErrorKind::NotFound);
+        if !known || cause.kind() != io::ErrorKind::NotFound {
+            self.cause = Some(cause);
+        }
+        self.source += 1;
+        if self.source < self.sources.len() {
+            return Ok(());
+        }
+        self.source = 0;
+        self.round += 1;
+        if self.round >= ROUNDS {
+            self.ended = true;
+            let cause = self.cause.take().unwrap_or_else(|| io::Error::other("unknown"));
+            return Err(ShuffleError::Unreadable { path: self.path.clone(), rounds: ROUNDS, cause });
+        }
+        self.counts.retries.add(1);
+        tokio::time::sleep(pause(self.round)).await;
+        Ok(())
+    }
+}
+
+/// The pause before round `round`: 0.1 s, 0.4 s, 1.6 s, each up to a quarter longer so that readers do not march in step.
+pub(super) fn pause(round: u32) -> Duration {
+    let base = FIRST_PAUSE * 4u32.saturating_pow(round.saturating_sub(1).min(4));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.subsec_nanos());
+    base + base / 4 * (now % 1000) / 1000
+}

@@ -1,0 +1,50 @@
+//! Between the fleet protocol and our types. Only translation.
+
+use ballista_core::serde::protobuf::TaskDefinition;
+use prost::Message;
+use selvedge_model::TaskRef;
+use selvedge_proto::internal::v1 as pb;
+
+/// A task attempt on the wire.
+pub(super) fn task_to_wire(task: &TaskRef) -> pb::TaskRef {
+    pb::TaskRef {
+        job_id: task.job_id.clone(),
+        stage_id: task.stage_id,
+        stage_attempt: task.stage_attempt,
+        task_id: task.task_id,
+    }
+}
+
+/// A task attempt from the wire.
+pub(super) fn task_from_wire(task: pb::TaskRef) -> TaskRef {
+    TaskRef {
+        job_id: task.job_id,
+        stage_id: task.stage_id,
+        stage_attempt: task.stage_attempt,
+        task_id: task.task_id,
+    }
+}
+
+/// What a reply asks for.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    pub(super) tasks: Vec<TaskDefinition>,
+    pub(super) cancel: Vec<TaskRef>,
+    pub(super) forget_jobs: Vec<String>,
+    pub(super) drain: bool,
+}
+
+/// Reads a reply. A task that does not decode is left out: the scheduler misses it and gives it out again.
+pub(super) fn orders(reply: pb::PollResponse) -> Orders {
+    let decode = |bytes: &bytes::Bytes| {
+        TaskDefinition::decode(bytes.as_ref())
+            .inspect_err(|cause| tracing::error!(%cause, "a task does not decode: scheduler and executor differ in version"))
+            .ok()
+    };
+    Orders {
+        tasks: reply.tasks.iter().filter_map(decode).collect(),
+        cancel: reply.cancel.into_iter().map(task_from_wire).collect(),
+        forget_jobs: reply.forget_jobs,
+        drain: reply.drain,
+    }
+}

@@ -1,0 +1,137 @@
+//! What really stops a task.
+//!
+//! Ballista's shuffle writers drain their input in detached tasks: neither dropping the task's future nor aborting it
+//! reaches them. So their input is made to end: a wrapper around the plan's streams gives an error once the task is to
+//! stop, the writers give up, and with their input drop everything below. The wrapper is invisible to Ballista's looks
+//! at the plan and to the list of metrics.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::Statistics;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::coop::cooperative;
+use datafusion::physical_plan::metrics::MetricsSet;
+use datafusion::physical_plan::statistics::ChildStats;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, EmptyRecordBatchStream, ExecutionPlan, PhysicalExpr, PlanProperties, StatisticsArgs,
+    with_new_children_if_necessary,
+};
+use futures::{Future, Stream, StreamExt};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// Makes a stage's plan end when `stop` is cancelled.
+///
+/// The writer's input is wrapped, and every operator with several inputs: a join makes many rows of few and may keep the
+/// operator above it busy for minutes without anything else being polled.
+pub(super) fn guard(stage: Arc<dyn ExecutionPlan>, stop: &CancellationToken) -> Result<Arc<dyn ExecutionPlan>> {
+    let wrap = |inner| Arc::new(GuardExec { inner, stop: stop.clone() }) as Arc<dyn ExecutionPlan>;
+    let joins = stage.transform_up(|node| match node.children().len() {
+        0 | 1 => Ok(Transformed::no(node)),
+        _ => Ok(Transformed::yes(wrap(node))),
+    })?;
+    let inputs = joins.data.children().into_iter().cloned().map(wrap).collect();
+    with_new_children_if_necessary(joins.data, inputs)
+}
+
+/// An operator whose streams end with an error once the task is to stop.
+#[derive(Debug)]
+struct GuardExec {
+    inner: Arc<dyn ExecutionPlan>,
+    stop: CancellationToken,
+}
+
+impl DisplayAs for GuardExec {
+    fn fmt_as(&self, format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt_as(format, f)
+    }
+}
+
+impl ExecutionPlan for GuardExec {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn downcast_delegate(&self) -> Option<&dyn ExecutionPlan> {
+        Some(self.inner.as_ref())
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.inner.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.inner.children()
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.inner.apply_expressions(f)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let inner = with_new_children_if_necessary(self.inner.clone(), children)?;
+        Ok(Arc::new(Self { inner, stop: self.stop.clone() }))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let inner = self.inner.execute(partition, context)?;
+        let stop = Box::pin(self.stop.clone().cancelled_owned());
+        Ok(Box::pin(cooperative(Guarded { inner, stop: Some(stop) })))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        self.inner.metrics()
+    }
+
+    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        self.inner.statistics_from_inputs(inputs, args)
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        self.inner.child_stats_requests(partition)
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        self.inner.maintains_input_order()
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        self.inner.fetch()
+    }
+}
+
+struct Guarded {
+    inner: SendableRecordBatchStream,
+    /// None once the stream was stopped.
+    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+impl Stream for Guarded {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(stop) = &mut self.stop else { return Poll::Ready(None) };
+        if stop.as_mut().poll(cx).is_pending() {
+            return self.inner.poll_next_unpin(cx);
+        }
+        self.stop = None;
+        // Dropping the input now is what stops everything below.
+        self.inner = Box::pin(EmptyRecordBatchStream::new(self.inner.schema()));
+        Poll::Ready(Some(Err(DataFusionError::Execution("the task was stopped".to_owned()))))
+    }
+}
+
+impl RecordBatchStream for Guarded {
+    fn schema(&self) -> SchemaRef {
+        self.inner.schema()
+    }
+}

@@ -1,0 +1,172 @@
+//! Runs tasks: takes them, gives each its vcores, its memory and a way to be stopped, and puts its end into the outbox.
+//!
+//! `run.rs` is the life of one task, `stage.rs` its plan, `guard.rs` what really stops it, `failure.rs` what its errors mean.
+//! Nothing here talks to the scheduler.
+
+mod facts;
+mod failure;
+mod guard;
+mod held;
+mod run;
+mod stage;
+mod status;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ballista_core::serde::protobuf::TaskDefinition;
+use datafusion::execution::SessionState;
+use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use selvedge_engine::session::Engine;
+use selvedge_engine::shuffle::ShuffleStore;
+use selvedge_model::TaskRef;
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::error::ExecutorError;
+use crate::metrics::Metrics;
+use crate::poll::Outbox;
+use held::Held;
+
+/// What all tasks of an executor share.
+pub(crate) struct TaskRunner {
+    executor_id: String,
+    vcores: usize,
+    permits: Arc<Semaphore>,
+    engine: Arc<Engine>,
+    session: SessionState,
+    codec: Arc<dyn PhysicalExtensionCodec>,
+    shuffle: Arc<ShuffleStore>,
+    shuffle_dir: PathBuf,
+    outbox: Arc<Outbox>,
+    held: Held,
+    metrics: Arc<Metrics>,
+    /// Rung whenever a task ends.
+    ended: Notify,
+    /// Operators compute for long stretches: on threads of their own they cannot keep polls and shuffle reads waiting.
+    runtime: Option<Runtime>,
+}
+
+/// What a [`TaskRunner`] is made of.
+pub(crate) struct TaskRunnerParts {
+    pub executor_id: String,
+    pub vcores: usize,
+    pub engine: Arc<Engine>,
+    pub shuffle: Arc<ShuffleStore>,
+    pub shuffle_dir: PathBuf,
+    pub outbox: Arc<Outbox>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl TaskRunner {
+    /// A runner with no task.
+    pub(crate) fn new(parts: TaskRunnerParts) -> Result<Arc<Self>, ExecutorError> {
+        let TaskRunnerParts { executor_id, vcores, engine, shuffle, shuffle_dir, outbox, metrics } = parts;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(vcores)
+            .thread_name("task")
+            // Plans nest, and so do the calls that decode and run them.
+            .thread_stack_size(8 << 20)
+            .enable_all()
+            .build()
+            .map_err(|e| ExecutorError::Setup { what: "task threads", cause: e.to_string() })?;
+        Ok(Arc::new(Self {
+            executor_id,
+            vcores,
+            permits: Arc::new(Semaphore::new(vcores)),
+            session: engine.registry_state()?,
+            engine,
+            codec: selvedge_engine::plan::physical_codec(),
+            shuffle,
+            shuffle_dir,
+            outbox,
+            held: Held::default(),
+            metrics,
+            ended: Notify::new(),
+            runtime: Some(runtime),
+        }))
+    }
+
+    /// Starts a task, unless it is already held.
+    pub(crate) fn start(self: &Arc<Self>, definition: TaskDefinition) {
+        let task = status::task_ref(&definition);
+        if self.outbox.holds(&task) {
+            return;
+        }
+        let Some(stop) = self.held.take(&task) else { return };
+        let runner = self.clone();
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(runner.run(definition, task, stop));
+        }
+    }
+
+    /// Gives back a task that came while the executor drains.
+    pub(crate) fn refuse(&self, definition: &TaskDefinition) {
+        self.outbox.push_status(status::task_ref(definition), status::handed_back(definition));
+    }
+
+    /// Stops a task; its end is not reported, since nobody waits for it.
+    pub(crate) fn cancel(&self, task: &TaskRef) {
+        if self.held.stop(task) {
+            tracing::info!(%task, executor_id = self.executor_id, "stopping a task");
+        }
+    }
+
+    /// Gives back every task that still runs: others will run them again at once.
+    pub(crate) fn hand_back_all(&self) {
+        for (task, definition) in self.held.stop_all() {
+            tracing::warn!(%task, executor_id = self.executor_id, "handing back a task: the time to drain is up");
+            self.outbox.push_status(task, definition);
+        }
+    }
+
+    /// The tasks that run.
+    pub(crate) fn running(&self) -> Vec<TaskRef> {
+        self.held.tasks()
+    }
+
+    /// Vcores no task uses.
+    pub(crate) fn free_vcores(&self) -> u32 {
+        u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX)
+    }
+
+    /// Memory operators have reserved.
+    pub(crate) fn memory_used_bytes(&self) -> u64 {
+        self.engine.runtime().memory_pool.reserved() as u64
+    }
+
+    /// Bytes of spill and shuffle files.
+    pub(crate) fn disk_used_bytes(&self) -> u64 {
+        self.engine.runtime().disk_manager.used_disk_space() + self.held.shuffle_bytes()
+    }
+
+    /// Whether any job may still read shuffle that only this executor has.
+    pub(crate) fn is_needed_by_readers(&self) -> bool {
+        !self.shuffle.has_remote() && self.held.has_shuffle()
+    }
+
+    /// Deletes the local shuffle of an ended job.
+    pub(crate) fn forget_job(&self, job_id: &str) {
+        self.held.forget_shuffle(job_id);
+        if !selvedge_engine::shuffle::is_plain_name(job_id) {
+            return;
+        }
+        let folder = self.shuffle_dir.join(job_id);
+        tokio::task::spawn_blocking(move || run::remove_folder(&folder));
+    }
+
+    /// Waits until a task ends.
+    pub(crate) async fn task_ended(&self) {
+        self.ended.notified().await;
+    }
+}
+
+impl Drop for TaskRunner {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

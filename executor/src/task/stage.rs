@@ -1,0 +1,111 @@
+//! One task's plan made ready to run: decoded, its shuffle readers replaced, its streams guarded, its files named after the
+//! attempt. Running it is left to Ballista's default engine; `run.rs` calls it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ballista_core::JobId;
+use ballista_core::extension::SessionConfigHelperExt;
+use ballista_core::serde::protobuf::{
+    OperatorMetricsSet, ShuffleWritePartition, SuccessfulTask, TaskDefinition,
+};
+use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::metrics::MetricsSet;
+use datafusion_proto::physical_plan::AsExecutionPlan;
+use datafusion_proto::protobuf::PhysicalPlanNode;
+use selvedge_engine::shuffle::{companions, data_path, replace_readers, task_dir};
+use selvedge_model::TaskRef;
+use tokio_util::sync::CancellationToken;
+
+use super::TaskRunner;
+use super::guard::guard;
+
+/// A task's plan, ready to run.
+pub(super) struct Stage {
+    executor: Arc<dyn QueryStageExecutor>,
+    context: Arc<TaskContext>,
+    task: TaskRef,
+}
+
+impl Stage {
+    /// Decodes a task.
+    pub(super) fn prepare(runner: &TaskRunner, definition: &TaskDefinition, stop: &CancellationToken) -> Result<Self> {
+        let task = super::status::task_ref(definition);
+        let context = Arc::new(task_context(runner, definition));
+        let plan = PhysicalPlanNode::try_decode(&definition.plan)?
+            .try_into_physical_plan(&context, runner.codec.as_ref())?;
+        let plan = guard(replace_readers(plan, runner.shuffle.clone())?, stop)?;
+        let work_dir = runner.shuffle_dir.join(task_dir(&task));
+        let executor = DefaultExecutionEngine::new().create_query_stage_exec(
+            JobId::from(task.job_id.clone()),
+            definition.stage_id as usize,
+            definition.task_id as usize,
+            definition.global_output_partition_ids.iter().map(|id| *id as usize).collect(),
+            plan,
+            &work_dir.to_string_lossy(),
+            context.session_config(),
+        )?;
+        Ok(Self { executor, context, task })
+    }
+
+    /// Runs it to its end.
+    pub(super) async fn execute(&self) -> Result<Vec<ShuffleWritePartition>> {
+        self.executor.execute_query_stage(self.task.task_id as usize, self.context.clone()).await
+    }
+
+    /// What it reports besides its files.
+    pub(super) fn success(&self, executor_id: &str, partitions: Vec<ShuffleWritePartition>) -> Result<SuccessfulTask> {
+        Ok(SuccessfulTask {
+            executor_id: executor_id.to_owned(),
+            partitions,
+            runtime_stats: self.executor.collect_runtime_stats_reports(),
+            window_state: self.executor.collect_window_state_reports()?,
+            task_column_stats: self.executor.collect_column_stats(),
+        })
+    }
+
+    /// What its operators measured, from the writer down.
+    pub(super) fn metrics(&self) -> Vec<MetricsSet> {
+        self.executor.collect_plan_metrics()
+    }
+
+    /// The files it wrote, relative to `shuffle_dir`, and their bytes.
+    pub(super) fn files(&self, shuffle_dir: &Path, partitions: &[ShuffleWritePartition]) -> Result<(Vec<String>, u64)> {
+        let mut files: Vec<String> = Vec::new();
+        for partition in partitions {
+            let number = partition.partition_id as usize;
+            let data = data_path(&self.task, number, partition.file_id, partition.is_sort_shuffle)?;
+            // All partitions of a sort shuffle are in one file.
+            if files.contains(&data) {
+                continue;
+            }
+            let beside = companions(&data).into_iter().filter(|path| shuffle_dir.join(path).exists());
+            files.extend(beside.chain([data]));
+        }
+        let sizes = files.iter().map(|file| std::fs::metadata(shuffle_dir.join(file)).map(|m| m.len()));
+        let bytes = sizes.sum::<std::io::Result<u64>>()?;
+        Ok((files, bytes))
+    }
+}
+
+/// Metrics on the wire; a set that cannot be told stays empty, so that the others keep their places.
+pub(super) fn encode_metrics(sets: Vec<MetricsSet>) -> Vec<OperatorMetricsSet> {
+    sets.into_iter().map(|set| set.try_into().unwrap_or_default()).collect()
+}
+
+fn task_context(runner: &TaskRunner, definition: &TaskDefinition) -> TaskContext {
+    let TaskDefinition { job_id, stage_id, stage_attempt_num, task_id, task_attempt_num, .. } = definition;
+    let session = &runner.session;
+    TaskContext::new(
+        Some(format!("TID {job_id}/{stage_id}.{stage_attempt_num}/{task_id}.{task_attempt_num}")),
+        definition.session_id.clone(),
+        session.config().clone().update_from_key_value_pair(&definition.props),
+        session.scalar_functions().clone(),
+        session.higher_order_functions().clone(),
+        session.aggregate_functions().clone(),
+        session.window_functions().clone(),
+        runner.engine.runtime(),
+    )
+}
