@@ -25,7 +25,7 @@ help: ## Lists the targets.
 demo: ## Builds Selvedge, generates sample data, runs a real ETL job on it, shows the result.
 	@scripts/step.sh "Build (debug profile; the first time takes about ten minutes)" \
 		$(CARGO) build --locked --package selvedge-cli
-	@scripts/step.sh "Demo" $(CARGO_TARGET_DIR)/debug/selvedge demo
+	@scripts/step.sh "Demo" env -u SELVEDGE_CACHE $(CARGO_TARGET_DIR)/debug/selvedge demo
 
 build: ## Builds every binary and test.
 	@scripts/step.sh "Build" $(CARGO) build --locked --workspace --bins --tests

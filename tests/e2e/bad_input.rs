@@ -88,28 +88,28 @@ fn expect_refused(output: &Output, codes: &[i32], says: &[&str]) {
 fn syntax_error() {
     let desk = Desk::new();
     let output = desk.run("SELECT 1;\nSELECT n_name FRM nation WHERE;\n", &[]);
-    expect_refused(&output, REFUSED, &["line 2", "^"]);
+    expect_refused(&output, REFUSED, &["job.sql:2:", "^"]);
 }
 
 #[test]
 fn unknown_table() {
     let desk = Desk::new();
     let output = desk.run(&format!("{}SELECT count(*)\nFROM nations;\n", desk.tables()), &[]);
-    expect_refused(&output, FAILED, &["nations", "nation'", "line 4", "^"]);
+    expect_refused(&output, FAILED, &["nations", "nation'", "job.sql:4:", "^"]);
 }
 
 #[test]
 fn unknown_column() {
     let desk = Desk::new();
     let output = desk.run(&format!("{}SELECT n_nam FROM nation;\n", desk.tables()), &[]);
-    expect_refused(&output, FAILED, &["n_nam", "n_name", "line 3", "^"]);
+    expect_refused(&output, FAILED, &["n_nam", "n_name", "job.sql:3:", "^"]);
 }
 
 #[test]
 fn unknown_function() {
     let desk = Desk::new();
     let output = desk.run(&format!("{}SELECT uper(n_name) FROM nation;\n", desk.tables()), &[]);
-    expect_refused(&output, FAILED, &["uper", "upper", "line 3", "^"]);
+    expect_refused(&output, FAILED, &["uper", "upper", "job.sql:3:", "^"]);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_statement_that_fails_while_it_runs_leaves_nothing() {
     let desk = Desk::new();
     let insert = "INSERT INTO target SELECT 1 / (n_nationkey - 24), n_name FROM nation;\n";
     let output = desk.run(&format!("{}{insert}", desk.tables()), &[]);
-    expect_refused(&output, FAILED, &["zero", "line 3"]);
+    expect_refused(&output, FAILED, &["zero", "job.sql:3:"]);
     desk.expect_no_output();
 }
 
@@ -168,7 +168,7 @@ fn missing_file() {
     let desk = Desk::new();
     let path = desk.path("no-such-file.parquet");
     let script = format!("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION '{path}';\nSELECT * FROM t;\n");
-    expect_refused(&desk.run(&script, &[]), FAILED, &["no-such-file.parquet", "line 1"]);
+    expect_refused(&desk.run(&script, &[]), FAILED, &["no-such-file.parquet", "job.sql:1:"]);
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn s3_table(root: &str) -> String {
 fn missing_bucket() {
     let desk = Desk::new();
     let output = desk.run_with(&s3_table("s3://no-such-bucket"), &[], &S3.access().envs());
-    expect_refused(&output, FAILED, &["no-such-bucket", "line 1"]);
+    expect_refused(&output, FAILED, &["no-such-bucket", "job.sql:1:"]);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn csv_row_with_too_many_fields() {
          OPTIONS ('format.has_header' 'true');\nCOPY (SELECT * FROM people) TO '{}/';\n",
         desk.path("out")
     );
-    expect_refused(&desk.run(&script, &[]), FAILED, &["people.csv", "line 2"]);
+    expect_refused(&desk.run(&script, &[]), FAILED, &["people.csv", "line"]);
     desk.expect_no_output();
 }
 
@@ -249,7 +249,7 @@ fn local_location_not_writable() {
     // Below a plain file nobody can create a directory, root neither.
     let blocked = desk.write("blocked", "a file");
     let output = desk.run(&format!("{}COPY (SELECT * FROM nation) TO '{blocked}/out/';\n", desk.tables()), &[]);
-    expect_refused(&output, FAILED, &["blocked", "line 3"]);
+    expect_refused(&output, FAILED, &["blocked", "job.sql:3:"]);
 }
 
 #[test]
@@ -311,7 +311,11 @@ fn unknown_config_key() {
 fn unknown_setting() {
     let desk = Desk::new();
     let output = desk.run("SET selvedge.write.target_file_byte = '1MiB';\n", &[]);
-    expect_refused(&output, FAILED, &["selvedge.write.target_file_byte", "selvedge.write.target_file_bytes", "line 1"]);
+    expect_refused(
+        &output,
+        FAILED,
+        &["selvedge.write.target_file_byte", "selvedge.write.target_file_bytes", "job.sql:1:"],
+    );
 }
 
 #[test]

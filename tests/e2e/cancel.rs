@@ -28,8 +28,7 @@ pub fn submit_and_wait_running(cluster: &Cluster, script: &str) -> String {
     std::fs::write(&file, script).unwrap();
     let cli = cluster.cli().unwrap();
     let output = cli.run(&["--format", "json", "submit", &file.to_string_lossy()]).unwrap().succeeded().unwrap();
-    let answer = output.json().unwrap();
-    let run = answer["run_id"].as_str().unwrap_or_else(|| panic!("no run_id: {}", output.report())).to_owned();
+    let run = output.run_id().unwrap();
     assert!(cluster.fleet().unwrap().wait_middle(&run, 0, LONG).unwrap(), "{}", cluster.logs());
     run
 }

@@ -30,7 +30,7 @@ fn sigterm_drains_an_executor_in_the_middle_of_a_query() {
 fn a_drained_executor_takes_nothing_more_and_leaves() {
     let _turn = heavy();
     let mut cluster = tpch_cluster(ClusterOptions::default());
-    let id = cluster.executor_id(0).unwrap();
+    let id = cluster.executor(0).unwrap().id.clone();
     let cli = cluster.cli().unwrap();
     let listed = cli.run(&["--format", "csv", "executors", "list"]).unwrap().succeeded().unwrap();
     assert!(listed.stdout.contains(&id), "{}", listed.report());

@@ -13,6 +13,7 @@
 mod bad_input;
 mod cancel;
 mod drain;
+mod example_jobs;
 mod interrupt;
 mod lost_messages;
 mod observability;

@@ -41,7 +41,7 @@ fn runs_show_tells_statements_stages_and_the_slowest() {
     let cli = CLUSTER.cli().unwrap();
     let submitted = cli.run(&["--format", "json", "submit", &script.to_string_lossy(), "--wait"]).unwrap();
     let submitted = submitted.succeeded().unwrap();
-    let run = submitted.json().unwrap()["run_id"].as_str().unwrap().to_owned();
+    let run = submitted.run_id().unwrap();
 
     let shown = cli.run(&["runs", "show", &run]).unwrap().succeeded().unwrap().stdout;
     for needed in [run.as_str(), "story", "SUCCEEDED", "SELECT"] {

@@ -1,7 +1,6 @@
-//! Jobs as people write them: scripts with header and parameters, many statements, every input format, views, and the jobs
-//! of this repository, all on the cluster over s3://.
+//! Jobs as people write them: scripts with header and parameters, many statements, every input format, views, all on the
+//! cluster over s3://. The jobs under jobs/ have tests of their own in `example_jobs`.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use selvedge_tests::cache;
@@ -62,7 +61,11 @@ fn a_failed_statement_names_itself_and_later_ones_do_not_run() {
     let cli = CLUSTER.cli().unwrap();
     let output = cli.run(&["submit", &script.to_string_lossy(), "--wait"]).unwrap();
     assert_eq!(output.code, 1, "{}", output.report());
-    assert!(output.stderr.contains("line 2") && output.stderr.to_lowercase().contains("zero"), "{}", output.report());
+    assert!(
+        output.stderr.contains("fails.sql:2:") && output.stderr.to_lowercase().contains("zero"),
+        "{}",
+        output.report()
+    );
     assert_eq!(
         cli.run(&["sql", "-c", &format!("SELECT * FROM {table}")]).unwrap().code,
         1,
@@ -167,7 +170,7 @@ fn one_big_file_is_read_by_many_tasks() {
     std::fs::write(&script, text).unwrap();
     let output =
         cli.run(&["--format", "json", "submit", &script.to_string_lossy(), "--wait"]).unwrap().succeeded().unwrap();
-    let run = output.json().unwrap()["run_id"].as_str().unwrap().to_owned();
+    let run = output.run_id().unwrap();
     let record = CLUSTER.fleet().unwrap().wait_final(&run, LONG).unwrap();
     let scan = record
         .statements
@@ -194,23 +197,4 @@ fn run_works_embedded_without_a_cluster() {
     let args = ["run", &script.to_string_lossy(), "--data-dir", &state.to_string_lossy(), "--executors", "2"];
     let output = cli.run(&args).unwrap().succeeded().unwrap();
     assert!(output.stdout.contains("1-URGENT"), "{}", output.report());
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-/// Every SQL job of the repository is at least accepted by the parser and has a header.
-#[test]
-fn the_jobs_of_this_repository_have_headers() {
-    let jobs: Vec<PathBuf> = std::fs::read_dir(repository().join("jobs"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "sql"))
-        .collect();
-    assert!(jobs.len() >= 2, "the revenue mart and the sessions are missing: {jobs:?}");
-    for job in jobs {
-        let text = std::fs::read_to_string(&job).unwrap();
-        assert!(text.contains("-- @job "), "{} has no header", job.display());
-    }
 }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::process::Process;
 use crate::rows::Rows;
-use crate::{Outcome, fail};
+use crate::{Outcome, cache, fail};
 
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -80,6 +80,13 @@ impl Output {
         Rows::from_csv(&self.stdout).map_err(|e| fail(format!("{e}\n{}", self.report())))
     }
 
+    /// The run that `submit --format json` names, with and without `--wait`.
+    pub fn run_id(&self) -> Outcome<String> {
+        let answer = self.json()?;
+        let id = ["run", "id"].iter().find_map(|key| answer.get(key)?.as_str());
+        id.map(str::to_owned).ok_or_else(|| fail(format!("no run is named\n{}", self.report())))
+    }
+
     /// Standard output as JSON.
     pub fn json(&self) -> Outcome<serde_json::Value> {
         serde_json::from_str(&self.stdout).map_err(|e| fail(format!("not JSON: {e}\n{}", self.report())))
@@ -132,6 +139,15 @@ impl Selvedge {
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
+    }
+
+    /// Starts on a terminal of its own, as a person does: both outputs are its standard output, and Ctrl-C can be typed.
+    pub fn start_on_terminal<S: AsRef<OsStr>>(&self, args: &[S]) -> Outcome<Started> {
+        let spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+        let program = self.program.as_os_str();
+        let line = [OsStr::new("-c"), OsStr::new(spawn), program].into_iter().chain(args.iter().map(AsRef::as_ref));
+        let python = Self { program: cache::python()?, ..self.clone() };
+        python.start(&line.collect::<Vec<_>>())
     }
 
     fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {

@@ -57,8 +57,8 @@ impl Default for ClusterOptions {
 pub struct ExecutorProcess {
     /// The process.
     pub process: Process,
-    /// `HOST:PORT` of its shuffle service.
-    pub grpc: String,
+    /// Its id.
+    pub id: String,
     /// `HOST:PORT` of its metrics and health.
     pub http: String,
 }
@@ -87,7 +87,7 @@ impl Cluster {
         command.args(["scheduler", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--warehouse", &warehouse]);
         command.envs(environment(&options)).current_dir(dir.path());
         let mut scheduler = Process::start("scheduler", command, dir.path())?;
-        let (grpc, http) = listening(&mut scheduler)?;
+        let [grpc, http] = listening(&mut scheduler, ["grpc=", "http="])?;
         let proxy = match options.faulty_network {
             true => Some(FaultProxy::start(&format!("http://{grpc}"))?),
             false => None,
@@ -112,8 +112,8 @@ impl Cluster {
         command.args(["--vcores", &self.options.vcores.to_string()]).arg("--work-dir").arg(&work_dir);
         command.envs(environment(&self.options)).current_dir(&work_dir);
         let mut process = Process::start(&name, command, self.dir.path())?;
-        let (grpc, http) = listening(&mut process)?;
-        self.executors.push(ExecutorProcess { process, grpc, http });
+        let [id, http] = listening(&mut process, ["executor=", "http="])?;
+        self.executors.push(ExecutorProcess { process, id, http });
         Ok(self.executors.len() - 1)
     }
 
@@ -151,14 +151,6 @@ impl Cluster {
     /// An executor by its position.
     pub fn executor(&mut self, position: usize) -> Outcome<&mut ExecutorProcess> {
         self.executors.get_mut(position).ok_or_else(|| fail(format!("no executor {position}")))
-    }
-
-    /// Its id, by the port it serves shuffle on.
-    pub fn executor_id(&self, position: usize) -> Outcome<String> {
-        let grpc = &self.executors.get(position).ok_or_else(|| fail(format!("no executor {position}")))?.grpc;
-        let all = self.fleet()?.executors()?;
-        let found = all.iter().find(|e| grpc.rsplit(':').next() == Some(e.port.to_string().as_str()));
-        found.map(|e| e.executor_id.clone()).ok_or_else(|| fail(format!("nobody listens on {grpc}: {all:?}")))
     }
 
     /// Sends a signal to an executor.
@@ -210,14 +202,12 @@ fn environment(options: &ClusterOptions) -> Vec<(String, String)> {
     envs
 }
 
-/// Reads `listening grpc=HOST:PORT http=HOST:PORT`, the one line a service prints to standard output.
-fn listening(process: &mut Process) -> Outcome<(String, String)> {
+/// Reads `listening KEY=VALUE ...`, the one line that a service prints to standard output.
+fn listening<const N: usize>(process: &mut Process, keys: [&str; N]) -> Outcome<[String; N]> {
     let line = process.wait_line(START_LIMIT, |line| line.starts_with("listening "))?;
     let value = |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)).map(str::to_owned);
-    match (value("grpc="), value("http=")) {
-        (Some(grpc), Some(http)) => Ok((grpc, http)),
-        _ => Err(fail(format!("no grpc= and http= in '{line}'"))),
-    }
+    let values: Option<Vec<String>> = keys.iter().map(|key| value(key)).collect();
+    values.and_then(|v| v.try_into().ok()).ok_or_else(|| fail(format!("not all of {keys:?} in '{line}'")))
 }
 
 fn get(address: &str, path: &str) -> Outcome<(u16, String)> {

@@ -1,6 +1,7 @@
 //! One child process with its output in files: started, awaited, signalled, and killed on drop.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -129,9 +130,17 @@ impl Process {
         })
     }
 
-    /// Waits until standard error contains a text.
-    pub fn wait_stderr(&mut self, limit: Duration, text: &str) -> Outcome<()> {
-        self.wait_output(limit, |process| process.stderr().contains(text).then_some(()))
+    /// Waits until it has printed a text, to either output.
+    pub fn wait_text(&mut self, limit: Duration, text: &str) -> Outcome<()> {
+        let said = |process: &Self| process.stderr().contains(text) || process.stdout().contains(text);
+        self.wait_output(limit, |process| said(process).then_some(()))
+    }
+
+    /// Types: writes to its standard input.
+    pub fn type_in(&mut self, keys: &[u8]) -> Outcome<()> {
+        let stdin = self.child.stdin.as_mut().ok_or_else(|| fail("standard input is closed"))?;
+        stdin.write_all(keys)?;
+        Ok(stdin.flush()?)
     }
 
     fn wait_output<T>(&mut self, limit: Duration, look: impl Fn(&Self) -> Option<T>) -> Outcome<T> {

@@ -243,6 +243,13 @@ impl RemoteSink {
         Ok(())
     }
 
+    pub(crate) async fn drain(&mut self) -> Result<(), WriteError> {
+        while !self.sending.is_empty() {
+            self.receive().await?;
+        }
+        Ok(())
+    }
+
     async fn receive(&mut self) -> Result<(), WriteError> {
         match self.sending.join_next().await {
             None => Ok(()),
@@ -263,9 +270,7 @@ impl RemoteSink {
         if self.waiting_bytes > 0 || self.parts.is_empty() {
             self.send().await?;
         }
-        while !self.sending.is_empty() {
-            self.receive().await?;
-        }
+        self.drain().await?;
         let parts: Option<Vec<String>> = std::mem::take(&mut self.parts).into_iter().collect();
         let parts = parts.ok_or_else(|| WriteError::Lost { path: self.path.to_string() })?;
         self.armed = false;

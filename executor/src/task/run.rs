@@ -122,7 +122,12 @@ impl TaskRunner {
             }
             Err(failure) => {
                 self.metrics.task_ended("failed", took);
-                tracing::warn!(took_ms = took.as_millis() as u64, code = failure.code, cause = failure.cause, "task failed");
+                tracing::warn!(
+                    took_ms = took.as_millis() as u64,
+                    code = failure.code,
+                    cause = failure.cause,
+                    "task failed"
+                );
                 self.remove_files(task).await;
                 self.say(task, vec![facts::of_failure(&failure)]);
                 self.outbox.push_status(task.clone(), status::failed(definition, started_ms, &failure));
