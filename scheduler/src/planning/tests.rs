@@ -108,7 +108,9 @@ async fn an_insert_is_cast_and_ordered_to_the_table() {
     let write = bench.write("INSERT OVERWRITE mart (region, ds, id) SELECT 'eu', '2026-01-01', 1").await;
     assert_eq!(write.kind, WriteKind::OverwriteDynamic);
     assert_eq!(columns(&write), ["id Int64", "name Utf8", "n Int32", "ds Date32", "region Utf8"]);
-    bench.write("INSERT INTO mart SELECT 1, NULL, 1, NULL, NULL UNION ALL SELECT id, name, 2, day, name FROM orders").await;
+    bench
+        .write("INSERT INTO mart SELECT 1, NULL, 1, NULL, NULL UNION ALL SELECT id, name, 2, day, name FROM orders")
+        .await;
     let write = bench.write("INSERT OVERWRITE flat SELECT id, name FROM flat").await;
     assert_eq!(write.kind, WriteKind::Overwrite);
 }
