@@ -1,4 +1,16 @@
 //! The wire: generated `selvedge.v1` types and services, and the only conversions between them and the model.
+//!
+//! A conversion never decides anything: what a message means is the model's business. `status` is the one place that maps
+//! failures to gRPC codes and back; `run` and `failure` convert records, `task` the ids between executors and scheduler.
+
+mod failure;
+mod run;
+mod status;
+mod task;
+mod wire;
+
+pub use status::{failure_from, status_from};
+pub use wire::WireError;
 
 /// The public API, version 1.
 #[allow(missing_docs, clippy::all)]

@@ -1,4 +1,7 @@
 //! The control plane: API, admission, planning, the engine host and its facade, publish.
+//!
+//! The way of a run: `api` -> `runs` (admission, record) -> `driver` -> `planning` -> `ballista` (host) -> executors; what
+//! writers staged comes back through `driver` to `commit`. `server` puts it together; `config` says how.
 
 pub mod api;
 pub mod ballista;
@@ -9,3 +12,8 @@ pub mod error;
 pub mod http;
 pub mod planning;
 pub mod runs;
+mod server;
+
+pub use config::{ConfigProblem, SchedulerConfig, SchedulerOptions};
+pub use error::SchedulerError;
+pub use server::{RunningScheduler, start};

@@ -1,1 +1,25 @@
 //! Our plan nodes and what carries them between scheduler and executor.
+//!
+//! [`write_plan`] turns a query into a write: a DML node over a sink table (`sink`), whose physical form is a
+//! [`WriteExec`] over a `SpreadExec`; `codec` carries both, and `manifest` what they report. Nothing here touches a store:
+//! `crate::write` does. In the order of the data: `sink` -> `spread` -> `write_exec` -> `manifest`; `codec`, `table_names`.
+
+mod codec;
+mod manifest;
+mod sink;
+mod spec;
+mod spread;
+mod table_names;
+mod write_exec;
+
+#[cfg(test)]
+mod tests;
+
+pub use codec::physical_codec;
+pub use manifest::manifest_rows;
+pub use sink::write_plan;
+pub use spec::{WriteFormat, WriteSpec};
+pub use table_names::TableNameCodec;
+pub use write_exec::{WriteExec, with_stores};
+
+pub(crate) use spec::SinkSpec;

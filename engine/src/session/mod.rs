@@ -1,1 +1,13 @@
 //! One way to build sessions and runtimes, for scheduler and executor alike.
+//!
+//! [`Engine`] holds what a process has once (stores, catalog, memory, disk); a session is made for each statement from the
+//! [`Settings`] of its script. No secret is ever put into a session: its settings travel to executors and are shown.
+
+mod engine;
+mod functions;
+mod memory;
+mod settings;
+
+pub use engine::{CATALOG_NAME, DEFAULT_SCHEMA, Engine, EngineOptions};
+pub use memory::BorrowingPool;
+pub use settings::Settings;

@@ -1,1 +1,16 @@
 //! Object stores and locations in them.
+//!
+//! A [`Location`] names an object or a directory anywhere; [`ObjectStores`] holds one client for each bucket or host, with
+//! credentials looked up on this node and never taken from a session. Nothing here knows what is in the files: see
+//! `catalog/` for reading and `write/` for writing tables.
+
+mod credentials;
+mod location;
+mod options;
+mod read_only;
+mod registry;
+mod s3;
+
+pub use location::Location;
+pub use options::StoreOptions;
+pub use registry::ObjectStores;

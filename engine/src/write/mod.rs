@@ -1,1 +1,106 @@
-//! Writing table files, and making them visible.
+//! Data files of tables: written by tasks, staged, then published, listed and removed by the scheduler.
+//!
+//! A task stages files and reports them; only the scheduler calls [`publish_file`], and only after the last task
+//! succeeded. Nothing here decides what to publish or remove: that is `selvedge_model::commit`. In the order of the data:
+//! `rows` -> `encode` -> `task` -> `remote` or `local` (staging) -> `store` (publish).
+
+mod encode;
+mod error;
+mod layout;
+mod local;
+mod remote;
+#[cfg(test)]
+mod remote_tests;
+mod rows;
+mod store;
+mod task;
+
+use selvedge_model::commit::VisibleFile;
+use selvedge_model::failure::{Failure, HasFailure};
+use selvedge_model::manifest::StagedFile;
+
+pub(crate) use encode::compression;
+pub use error::WriteError;
+pub(crate) use layout::TaskTag;
+pub(crate) use rows::{RowLayout, can_partition};
+pub(crate) use store::TableStore;
+pub(crate) use task::{TaskMetrics, TaskWriter};
+
+use crate::store::{Location, ObjectStores};
+
+/// Makes a staged file visible. Repeating it is harmless: a file that is there already, with the same size, is done.
+///
+/// # Errors
+/// The store's refusal, or `STAGING_LOST` when neither the staged data nor the file is there.
+pub async fn publish_file(stores: &ObjectStores, root: &Location, file: &StagedFile) -> Result<(), Failure> {
+    TableStore::open(stores, root)?.publish(file).await.map_err(|e| e.failure())
+}
+
+/// Throws a staged file away. One that is gone is done; a published one stays.
+///
+/// # Errors
+/// The store's refusal.
+pub async fn discard_file(stores: &ObjectStores, root: &Location, file: &StagedFile) -> Result<(), Failure> {
+    TableStore::open(stores, root)?.discard(file).await.map_err(|e| e.failure())
+}
+
+/// Lists the data files that readers of a table see now.
+///
+/// # Errors
+/// The store's refusal.
+pub async fn list_visible(
+    stores: &ObjectStores,
+    root: &Location,
+    partition_by: &[String],
+) -> Result<Vec<VisibleFile>, Failure> {
+    TableStore::open(stores, root)?.list_visible(root.path(), partition_by).await.map_err(|e| e.failure())
+}
+
+/// Removes files by their paths within the store. Those that are gone are done.
+///
+/// # Errors
+/// The store's refusal; files before it may be gone.
+pub async fn remove_files(stores: &ObjectStores, root: &Location, paths: &[String]) -> Result<(), Failure> {
+    TableStore::open(stores, root)?.remove(root.path(), paths).await.map_err(|e| e.failure())
+}
+
+/// Proves, before any work starts, that a location can be written: puts a probe there and removes it.
+///
+/// # Errors
+/// `LOCATION_NOT_WRITABLE`, saying why; a store that does not answer keeps its own retryable failure.
+pub async fn check_writable(stores: &ObjectStores, root: &Location) -> Result<(), Failure> {
+    let checked = async { TableStore::open(stores, root)?.probe(root.path()).await.map_err(|e| e.failure()) };
+    checked.await.map_err(|failure| {
+        if failure.is_retryable() {
+            return failure;
+        }
+        let hint = match failure.hint.is_empty() {
+            true => "Check that the bucket or directory exists and that Selvedge may write there".to_owned(),
+            false => failure.hint,
+        };
+        Failure::user("LOCATION_NOT_WRITABLE", format!("cannot write to '{root}': {}", failure.cause)).with_hint(hint)
+    })
+}
+
+/// Throws away all that a job staged under a table, also what no task reported, and says how many files that were.
+///
+/// A prefix that names a run (`RUN`) or a statement (`RUN-s1`) sweeps all its jobs.
+///
+/// # Errors
+/// The store's refusal; what was swept before it stays swept.
+pub async fn sweep_staging(stores: &ObjectStores, root: &Location, job_id_prefix: &str) -> Result<u64, Failure> {
+    TableStore::open(stores, root)?.sweep(root.path(), job_id_prefix, &[]).await.map_err(|e| e.failure())
+}
+
+/// Clears a job's staging once its files are published: forgets their journal, throws away what no manifest claimed.
+///
+/// # Errors
+/// The store's refusal; the published files are safe whatever happens here.
+pub async fn close_staging(
+    stores: &ObjectStores,
+    root: &Location,
+    job_id: &str,
+    published: &[StagedFile],
+) -> Result<u64, Failure> {
+    TableStore::open(stores, root)?.sweep(root.path(), job_id, published).await.map_err(|e| e.failure())
+}

@@ -1,1 +1,120 @@
 //! From a statement to a plan.
+//!
+//! DDL, `SET` and `SHOW` are done here, on the scheduler; queries and writes come out as plans for the Ballista host.
+//! Everything that a user can get wrong is refused before work starts, with its place in the script. Nothing here runs a
+//! query or touches a table's files: `driver` does. Start with `statement.rs`; `check.rs` is the same for a whole script
+//! before any of it runs.
+
+mod adaptive;
+mod assign;
+mod check;
+mod copy;
+mod create;
+mod dataframe;
+mod errors;
+mod explain;
+mod external;
+mod files;
+mod insert;
+mod names;
+mod partition;
+mod query;
+mod resolve;
+mod show;
+mod statement;
+mod target;
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use selvedge_engine::catalog::TableDef;
+use selvedge_engine::session::{Engine, Settings};
+use selvedge_engine::sql::ScriptStatement;
+use selvedge_engine::store::Location;
+use selvedge_model::commit::WriteKind;
+use selvedge_model::{Failure, StatementAttempt};
+
+use check::Rehearsal;
+
+/// What a statement comes to.
+pub enum Planned {
+    /// Done already: DDL, `SET`, `SHOW`, `DESCRIBE`, `EXPLAIN`.
+    Done {
+        /// What was done, for people.
+        message: String,
+        /// Rows to show, if it is a statement that shows some.
+        result: Option<Vec<RecordBatch>>,
+        /// Their schema; empty when there are none.
+        schema: SchemaRef,
+    },
+    /// Rows for whoever asked.
+    Query {
+        /// What to run.
+        plan: LogicalPlan,
+    },
+    /// Rows for a table or a location.
+    Write(PlannedWrite),
+}
+
+impl Planned {
+    fn done(message: impl Into<String>) -> Self {
+        Self::Done { message: message.into(), result: None, schema: Arc::new(Schema::empty()) }
+    }
+}
+
+/// A write to run and then to publish.
+pub struct PlannedWrite {
+    /// What to run; its rows are the manifest.
+    pub plan: LogicalPlan,
+    /// The root of the table or the directory.
+    pub location: Location,
+    /// What it does to what is there.
+    pub kind: WriteKind,
+    /// Partition columns, in the order of directories.
+    pub partition_by: Vec<String>,
+    /// The table or location, for people.
+    pub target: String,
+    /// The table to register after the publish (`CREATE TABLE AS`), in the place of one of that name: that none is there
+    /// unless `OR REPLACE` is said has been checked.
+    pub create: Option<TableDef>,
+    /// All columns that are written, partition columns last.
+    pub schema: SchemaRef,
+}
+
+/// Plans statements on one catalog.
+#[derive(Clone)]
+pub struct Planner {
+    engine: Arc<Engine>,
+    /// Set while a script is checked: what its statements would leave behind.
+    rehearsal: Option<Arc<Rehearsal>>,
+}
+
+impl Planner {
+    /// A planner on the engine's catalog.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine, rehearsal: None }
+    }
+
+    /// Plans a statement. DDL is applied to the catalog, `SET` to `settings`.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the statement, with its place.
+    pub async fn plan(
+        &self,
+        statement: &ScriptStatement,
+        settings: &mut Settings,
+        attempt: &StatementAttempt,
+    ) -> Result<(SessionState, Planned), Failure> {
+        statement::plan(self, statement, settings, attempt).await.map_err(|f| errors::place(f, statement))
+    }
+
+    fn is_rehearsal(&self) -> bool {
+        self.rehearsal.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! What the command line means, row by row.
+
+use clap::Parser as _;
+
+use super::*;
+use crate::terminal::ColorChoice;
+
+fn invocation(line: &str) -> Result<Invocation, Box<Failure>> {
+    // The environment of whoever runs the tests must not decide.
+    let scheduler = if line.contains("--scheduler") { "" } else { "--scheduler= " };
+    let cli = Cli::try_parse_from(format!("selvedge {scheduler}{line}").split_whitespace()).unwrap();
+    resolve(cli, Terminal::plain(ColorChoice::Never))
+}
+
+fn command(line: &str) -> Command {
+    invocation(line).unwrap().command
+}
+
+fn problem(line: &str) -> Failure {
+    *invocation(line).unwrap_err()
+}
+
+#[test]
+fn run_is_embedded_unless_a_scheduler_is_named() {
+    let Command::Run { target, params, .. } =
+        command("run job.sql -p ds=2026-01-01 --executors 2 --executor-memory 2GiB")
+    else {
+        panic!()
+    };
+    let options = EmbeddedOptions { data_dir: None, executors: 2, memory_bytes: Some(2 << 30), vcores: None };
+    assert_eq!(target, Target::Embedded(options));
+    assert_eq!(params, BTreeMap::from([("ds".into(), "2026-01-01".into())]));
+    let Command::Run { target, .. } = command("run job.sql --scheduler http://h:1") else { panic!() };
+    assert_eq!(target, Target::Cluster("http://h:1".into()));
+}
+
+#[test]
+fn engine_flags_contradict_a_scheduler() {
+    let failure = problem("run job.sql --scheduler http://h:1 --executors 2");
+    assert!(failure.cause.contains("--executors"), "{failure}");
+}
+
+#[test]
+fn commands_that_need_a_scheduler_say_so() {
+    for line in ["submit job.sql", "runs list", "runs show r1", "executors list", "executors drain e1"] {
+        assert_eq!(problem(line).code, "NO_SCHEDULER", "{line}");
+    }
+}
+
+#[test]
+fn sql_reads_the_flag_the_file_or_the_pipe() {
+    let script = |line: &str| match command(line) {
+        Command::Sql { script, .. } => script,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(script("sql -c SELECT"), ScriptSource::Text("SELECT".into()));
+    assert_eq!(script("sql q.sql"), ScriptSource::File("q.sql".into()));
+    assert_eq!(script("sql -"), ScriptSource::Stdin);
+    assert_eq!(script("sql"), ScriptSource::Stdin);
+    let cli = Cli::try_parse_from(["selvedge", "--scheduler=", "sql"]).unwrap();
+    let typed = Terminal { stdin_tty: true, ..Terminal::plain(ColorChoice::Never) };
+    assert_eq!(resolve(cli, typed).unwrap_err().code, "USAGE");
+}
+
+#[test]
+fn a_parameter_given_twice_is_refused() {
+    assert!(problem("run j.sql -p a=1 -p a=2").cause.contains("'a'"));
+}
+
+#[test]
+fn a_bad_run_id_is_refused_before_anyone_is_asked() {
+    assert!(problem("runs show ../x --scheduler http://h:1").cause.contains("run id"));
+}
+
+#[test]
+fn scheduler_flags_become_configuration_keys() {
+    let Command::Scheduler(flags) = command("scheduler --listen 0.0.0.0:1 --log-format json") else { panic!() };
+    assert_eq!(flags.flags, [("listen", "0.0.0.0:1".to_owned()), ("log.format", "json".to_owned())]);
+}
+
+#[test]
+fn the_global_flags_may_stand_anywhere() {
+    for line in ["--format json runs list --scheduler http://h:1", "runs list --scheduler http://h:1 --format json"] {
+        let invocation = invocation(line).unwrap();
+        assert_eq!(invocation.format, Format::Json);
+        assert!(matches!(invocation.command, Command::RunsList { limit: 20, .. }));
+    }
+}

@@ -1,0 +1,77 @@
+//! Follows a run to its end with progress on stderr, and heeds Ctrl-C. What Ctrl-C means is decided in `interrupt.rs`.
+
+use futures::StreamExt as _;
+use selvedge::RunHandle;
+use selvedge::model::RunRecord;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::error::CliError;
+use crate::interrupt::{Action, Interrupts};
+use crate::progress::Progress;
+use crate::terminal::Terminal;
+
+/// Follows a run to its end, however it ends.
+///
+/// # Errors
+/// When it cannot be followed, or is left going.
+pub async fn follow(run: &RunHandle, terminal: Terminal, embedded: bool) -> Result<RunRecord, CliError> {
+    let mut progress = Progress::new(terminal);
+    let result = follow_with(run, &mut progress, Interrupts::new(terminal.can_ask(), embedded)).await;
+    progress.finish();
+    result
+}
+
+async fn follow_with(
+    run: &RunHandle,
+    progress: &mut Progress,
+    mut interrupts: Interrupts,
+) -> Result<RunRecord, CliError> {
+    // One listener for the whole time: a press between two updates counts too.
+    let mut ctrl_c = signal(SignalKind::interrupt()).map_err(|e| CliError::local("cannot wait for Ctrl-C", &e))?;
+    let mut updates = run.watch();
+    let mut last = None;
+    let (answer, mut answers) = mpsc::channel(1);
+    loop {
+        let action = tokio::select! {
+            update = updates.next() => match update {
+                Some(record) => {
+                    let record = record?;
+                    progress.update(&record);
+                    last = Some(record);
+                    Action::GoOn
+                }
+                None => break,
+            },
+            Some(()) = ctrl_c.recv() => interrupts.pressed(),
+            Some(yes) = answers.recv() => interrupts.answered(yes),
+        };
+        match action {
+            Action::GoOn => {}
+            Action::Ask => {
+                progress.say(&format!("Cancel run {}? [y/N] (Ctrl-C again: {})", run.id(), second(&interrupts)));
+                ask(answer.clone());
+            }
+            Action::Cancel => {
+                progress.say(&format!("cancelling run {}", run.id()));
+                run.cancel().await?;
+            }
+            Action::Leave => return Err(CliError::LeftRunning(run.id().clone())),
+        }
+    }
+    last.filter(|r| r.state.is_final()).ok_or_else(|| CliError::LeftRunning(run.id().clone()))
+}
+
+fn second(interrupts: &Interrupts) -> &'static str {
+    if interrupts.is_embedded() { "cancel it" } else { "leave it going" }
+}
+
+/// Reads a line in a thread of its own: nothing else can wait for a terminal without blocking.
+fn ask(answer: mpsc::Sender<bool>) {
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let yes = std::io::stdin().read_line(&mut line).is_ok() && line.trim().to_lowercase().starts_with('y');
+        // Nobody waits for it once the run has ended.
+        let _ = answer.blocking_send(yes);
+    });
+}

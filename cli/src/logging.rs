@@ -1,0 +1,49 @@
+//! Logs to stderr. Services log at INFO; commands that embed the engine only errors, since they report by themselves.
+//! `SELVEDGE_LOG` overrides either, as a filter: `selvedge_scheduler=debug,info`.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::args::LogFormat;
+use crate::error::CliError;
+use crate::terminal::Terminal;
+
+const VARIABLE: &str = "SELVEDGE_LOG";
+const SERVICE: &str = "info,ballista_scheduler=warn,ballista_executor=warn,ballista_core=warn,datafusion=warn,h2=warn,hyper=warn,\
+                       tonic=warn,tower=warn,aws_config=warn";
+const EMBEDDED: &str = "off,selvedge_scheduler=error,selvedge_executor=error,selvedge_engine=error";
+
+/// Logs of a service.
+///
+/// # Errors
+/// When `SELVEDGE_LOG` is not a filter.
+pub fn service(format: LogFormat, terminal: Terminal) -> Result<(), CliError> {
+    start(SERVICE, format, terminal)
+}
+
+/// Logs of a command that embeds the engine.
+///
+/// # Errors
+/// As [`service`].
+pub fn embedded(terminal: Terminal) -> Result<(), CliError> {
+    start(EMBEDDED, LogFormat::Text, terminal)
+}
+
+fn start(default: &str, format: LogFormat, terminal: Terminal) -> Result<(), CliError> {
+    let given = std::env::var(VARIABLE).ok().filter(|text| !text.trim().is_empty());
+    let filter = EnvFilter::builder().parse(given.as_deref().unwrap_or(default)).map_err(|e| {
+        let hint = "write it as info, or selvedge_scheduler=debug,info";
+        CliError::Usage(Box::new(
+            selvedge::model::Failure::user("BAD_CONFIG", format!("{VARIABLE}: {e}")).with_hint(hint),
+        ))
+    })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => {
+            let colors = terminal.stderr_tty && std::env::var_os("NO_COLOR").is_none();
+            builder.with_ansi(colors).finish().try_init()
+        }
+        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
+    };
+    started.map_err(|e| CliError::user("LOCAL", format!("cannot start logging: {e}"), ""))
+}

@@ -1,0 +1,233 @@
+//! `WriteExec`: every partition of its input is one writer, which stages files and reports them as manifest rows.
+//!
+//! It keeps the partitions it is given and asks for what makes good files: rows of one partition value together (up to a
+//! chunk, see `spread.rs`) and sorted by the partition columns, so that one file is open at a time and memory is bounded
+//! by one row group; the sort spills. Unpartitioned writes ask for nothing, and keep the input's order. It must not
+//! publish. Next: `manifest.rs`.
+
+use std::fmt::{self, Formatter};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::internal_err;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{
+    EquivalenceProperties, LexOrdering, OrderingRequirements, Partitioning, PhysicalExpr, PhysicalSortExpr,
+};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements, PlanProperties,
+};
+use datafusion::prelude::SessionConfig;
+use futures::{StreamExt, stream};
+
+use super::manifest;
+use super::spec::SinkSpec;
+use super::spread::{CHUNK_COLUMN, SpreadExec};
+use crate::store::ObjectStores;
+use crate::write::{RowLayout, TableStore, TaskMetrics, TaskTag, TaskWriter};
+
+/// Lets the tasks of a session stage files: the runtime's registry alone cannot give multipart uploads.
+pub fn with_stores(config: SessionConfig, stores: &ObjectStores) -> SessionConfig {
+    config.with_extension(Arc::new(stores.clone()))
+}
+
+/// Writes its input as files of a table and yields their manifest.
+#[derive(Debug)]
+pub struct WriteExec {
+    input: Arc<dyn ExecutionPlan>,
+    spec: Arc<SinkSpec>,
+    /// Order of the input when the write was planned, which an unpartitioned write keeps.
+    order: Option<LexOrdering>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl WriteExec {
+    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<SinkSpec>) -> Self {
+        let order = match spec.partition_by.is_empty() {
+            true => input.properties().output_ordering().cloned(),
+            false => None,
+        };
+        Self::with_order(input, spec, order)
+    }
+
+    fn with_order(input: Arc<dyn ExecutionPlan>, spec: Arc<SinkSpec>, order: Option<LexOrdering>) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(manifest::schema()),
+            Partitioning::UnknownPartitioning(input.properties().output_partitioning().partition_count()),
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        Self { input, spec, order, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+    }
+
+    pub(crate) fn spec(&self) -> &SinkSpec {
+        &self.spec
+    }
+
+    fn partition_columns(&self) -> impl Iterator<Item = Arc<dyn PhysicalExpr>> + '_ {
+        let first = self.spec.data_columns;
+        let names = self.spec.partition_by.iter().enumerate();
+        names.map(move |(i, name)| Arc::new(Column::new(name, first + i)) as Arc<dyn PhysicalExpr>)
+    }
+
+    fn distribution(&self) -> Distribution {
+        if self.spec.single_file.is_some() {
+            return Distribution::SinglePartition;
+        }
+        if self.spec.partition_by.is_empty() || is_empty(&self.input) {
+            return Distribution::UnspecifiedDistribution;
+        }
+        let mut keys: Vec<_> = self.partition_columns().collect();
+        if let Ok(index) = self.input.schema().index_of(CHUNK_COLUMN) {
+            keys.push(Arc::new(Column::new(CHUNK_COLUMN, index)));
+        }
+        Distribution::KeyPartitioned(keys)
+    }
+
+    fn required_order(&self) -> Option<OrderingRequirements> {
+        let order = match self.spec.partition_by.is_empty() {
+            true => self.order.clone(),
+            false if is_empty(&self.input) => None,
+            false => LexOrdering::new(self.partition_columns().map(PhysicalSortExpr::new_default)),
+        };
+        order.map(OrderingRequirements::from)
+    }
+}
+
+/// Whether a plan is known to have no rows, whatever was put on top of the empty source meanwhile.
+///
+/// Asked to distribute such an input by key, AQE would add an exchange, find it empty, remove it, and begin again, without
+/// end (bug A in the engine notes). So the question looks through every node that adds no rows.
+fn is_empty(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    if plan.is::<EmptyExec>() {
+        return true;
+    }
+    let adds_no_rows = plan.is::<SpreadExec>()
+        || plan.is::<SortExec>()
+        || plan.is::<ProjectionExec>()
+        || plan.is::<RepartitionExec>()
+        || plan.is::<CoalescePartitionsExec>()
+        || plan.is::<SortPreservingMergeExec>();
+    adds_no_rows && plan.children().into_iter().all(is_empty)
+}
+
+impl DisplayAs for WriteExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut Formatter) -> fmt::Result {
+        write!(f, "WriteExec: to={}, format={}", self.spec.location, self.spec.format.extension())?;
+        match self.spec.partition_by.as_slice() {
+            [] => Ok(()),
+            columns => write!(f, ", by=[{}]", columns.join(", ")),
+        }
+    }
+}
+
+impl ExecutionPlan for WriteExec {
+    fn name(&self) -> &str {
+        "WriteExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        InputDistributionRequirements::new(vec![self.distribution()])
+    }
+
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        vec![self.required_order()]
+    }
+
+    /// In the sense that files keep it.
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let Ok([input]) = <[_; 1]>::try_from(children) else {
+            return internal_err!("WriteExec takes one input");
+        };
+        Ok(Arc::new(Self::with_order(input, self.spec.clone(), self.order.clone())))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let input = self.input.execute(partition, context.clone())?;
+        let tag = TaskTag::new(&self.spec.job_id, context.task_id().as_deref(), partition);
+        let memory = MemoryConsumer::new(format!("WriteExec[{partition}]")).register(context.memory_pool());
+        let spec = &self.spec;
+        let layout = RowLayout::new(&self.input.schema(), spec.data_columns, spec.partition_by.clone(), &spec.required);
+        let metrics = TaskMetrics::new(&self.metrics, partition);
+        let store = store_of(&context, spec)?;
+        let writer = TaskWriter::new(spec.clone(), store, tag.clone(), layout, memory, metrics)?;
+        let output = stream::once(async move {
+            let files = write_all(writer, input).await?;
+            manifest::batch(&files, &tag.task(), tag.stage_attempt)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema_of(self), output)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+}
+
+fn schema_of(exec: &WriteExec) -> SchemaRef {
+    exec.properties.equivalence_properties().schema().clone()
+}
+
+async fn write_all(
+    mut writer: TaskWriter,
+    mut input: SendableRecordBatchStream,
+) -> Result<Vec<selvedge_model::manifest::StagedFile>> {
+    while let Some(batch) = input.next().await {
+        let written = match batch {
+            Ok(batch) => writer.write(&batch).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            return Err(writer.abort(error).await);
+        }
+    }
+    // The sort's memory is not needed while the last file ends.
+    drop(input);
+    writer.finish().await
+}
+
+fn store_of(context: &TaskContext, spec: &SinkSpec) -> Result<TableStore> {
+    match context.session_config().get_extension::<ObjectStores>() {
+        Some(stores) => {
+            TableStore::open(&stores, &spec.location).map_err(|failure| DataFusionError::External(Box::new(failure)))
+        }
+        None if spec.location.is_local() => Ok(TableStore::Local),
+        None => internal_err!("the session that writes to '{}' carries no object stores", spec.location),
+    }
+}

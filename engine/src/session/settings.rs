@@ -1,0 +1,285 @@
+//! What a script may `SET`.
+//!
+//! Keys begin with `selvedge.`, `datafusion.` or `ballista.`; an unknown key or an ill-typed value is refused at once,
+//! naming the nearest. [`SelvedgeConfig`] carries ours inside a session, so that they are shown and travel with the plan.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use ballista_core::config::BallistaConfig;
+use bytesize::ByteSize;
+use datafusion::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::parquet::basic::Compression;
+use datafusion::prelude::SessionConfig;
+use selvedge_model::Failure;
+
+use super::engine::base_config;
+use crate::error::{EngineError, classify, nearest};
+
+const TARGET_FILE_BYTES: &str = "selvedge.write.target_file_bytes";
+const COMPRESSION: &str = "selvedge.write.compression";
+const ADAPTIVE: &str = "selvedge.planner.adaptive";
+const TARGET_PARTITIONS: &str = "selvedge.planner.target_partitions";
+
+const DEFAULT_TARGET_FILE_BYTES: u64 = 256 << 20;
+const DEFAULT_COMPRESSION: &str = "zstd(3)";
+
+/// A setting of ours: its key, what it is for, its default as shown, and how a value is brought to its one form.
+struct Known {
+    key: &'static str,
+    description: &'static str,
+    default: Option<&'static str>,
+    normal: fn(&str) -> Option<String>,
+    expected: &'static str,
+}
+
+static KNOWN: [Known; 4] = [
+    Known {
+        key: TARGET_FILE_BYTES,
+        description: "Size that written files are cut at",
+        default: Some("268435456"),
+        normal: size,
+        expected: "a size: 256MiB, or a number of bytes of at least 1",
+    },
+    Known {
+        key: COMPRESSION,
+        description: "Codec of written Parquet",
+        default: Some(DEFAULT_COMPRESSION),
+        normal: codec,
+        expected: "zstd, zstd(1) to zstd(22), snappy, lz4, gzip, brotli or uncompressed",
+    },
+    Known {
+        key: ADAPTIVE,
+        description: "Whether plans are adapted to what is measured while they run; the planner decides when unset",
+        default: None,
+        normal: |v| v.to_lowercase().parse::<bool>().ok().map(|b| b.to_string()),
+        expected: "true or false",
+    },
+    Known {
+        key: TARGET_PARTITIONS,
+        description: "Partitions to plan for; follows the fleet when unset",
+        default: None,
+        normal: |v| v.parse::<usize>().ok().filter(|n| (1..=100_000).contains(n)).map(|n| n.to_string()),
+        expected: "a whole number from 1 to 100000",
+    },
+];
+
+/// Keys that would break what we rely on, and why they are refused.
+const REFUSED: [(&str, &str); 3] = [
+    ("datafusion.catalog.default_catalog", "there is one catalog"),
+    ("datafusion.catalog.create_default_catalog_and_schema", "there is one catalog"),
+    ("datafusion.optimizer.enable_round_robin_repartition", "it cannot be distributed"),
+];
+
+/// The settings of a script, checked one by one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    entries: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// No settings: all defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets one.
+    ///
+    /// # Errors
+    /// `UNKNOWN_SETTING`, naming the nearest key, or `INVALID_SETTING`.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), Failure> {
+        let key = key.trim().to_lowercase();
+        if let Some((_, why)) = REFUSED.iter().find(|(k, _)| *k == key) {
+            return Err(Failure::user("INVALID_SETTING", format!("{key} cannot be set: {why}")));
+        }
+        if key.starts_with("selvedge.") {
+            let value = normalised(&key, value)?;
+            self.entries.insert(key, value);
+            return Ok(());
+        }
+        let mut trial = base_config(1);
+        if !trial.options().entries().iter().any(|e| e.key == key) {
+            return Err(unknown(&key));
+        }
+        let refused = |why: String| Failure::user("INVALID_SETTING", format!("{key} cannot be {value}: {why}"));
+        // Ballista takes any text and fails when it reads it.
+        if let Some(entry) = BallistaConfig::valid_entries().get(&key) {
+            BallistaConfig::parse_value(value, entry.data_type().clone()).map_err(&refused)?;
+        }
+        trial.options_mut().set(&key, value).map_err(|e| refused(classify(&e).cause))?;
+        self.entries.insert(key, value.to_owned());
+        Ok(())
+    }
+
+    /// What was set, by key.
+    pub fn entries(&self) -> &BTreeMap<String, String> {
+        &self.entries
+    }
+
+    /// Size that written files are cut at.
+    pub fn target_file_bytes(&self) -> u64 {
+        self.parsed(TARGET_FILE_BYTES).unwrap_or(DEFAULT_TARGET_FILE_BYTES)
+    }
+
+    /// Codec of written Parquet, as Parquet's own parser reads it: `zstd(3)`.
+    pub fn compression(&self) -> &str {
+        self.entries.get(COMPRESSION).map_or(DEFAULT_COMPRESSION, String::as_str)
+    }
+
+    /// Whether plans are adapted while they run, when the script says.
+    pub fn adaptive(&self) -> Option<bool> {
+        self.parsed(ADAPTIVE)
+    }
+
+    /// Partitions to plan for, when the script says.
+    pub fn target_partitions(&self) -> Option<usize> {
+        self.parsed(TARGET_PARTITIONS)
+    }
+
+    fn parsed<T: FromStr>(&self, key: &str) -> Option<T> {
+        self.entries.get(key)?.parse().ok()
+    }
+
+    /// Puts them into a session; ours also act on the settings they stand for.
+    pub(super) fn apply(&self, config: &mut SessionConfig) -> Result<(), EngineError> {
+        for (key, value) in &self.entries {
+            config.options_mut().set(key, value)?;
+        }
+        if let Some(partitions) = self.target_partitions() {
+            config.options_mut().execution.target_partitions = partitions;
+        }
+        if let Some(adaptive) = self.adaptive() {
+            config.options_mut().set("ballista.planner.adaptive.enabled", &adaptive.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+fn normalised(key: &str, value: &str) -> Result<String, Failure> {
+    let known = KNOWN.iter().find(|k| k.key == key).ok_or_else(|| unknown(key))?;
+    (known.normal)(value.trim()).ok_or_else(|| {
+        Failure::user("INVALID_SETTING", format!("{key} cannot be {value}"))
+            .with_hint(format!("It takes {}", known.expected))
+    })
+}
+
+fn unknown(key: &str) -> Failure {
+    let failure = Failure::user("UNKNOWN_SETTING", format!("there is no setting {key}"));
+    let config = base_config(1);
+    let entries = config.options().entries();
+    match nearest(key, entries.iter().map(|e| e.key.as_str())) {
+        Some(near) => failure.with_hint(format!("Did you mean {near}?")),
+        None => failure.with_hint(format!(
+            "SHOW ALL lists them; ours are {}",
+            KNOWN.iter().map(|k| k.key).collect::<Vec<_>>().join(", ")
+        )),
+    }
+}
+
+fn size(value: &str) -> Option<String> {
+    let bytes = ByteSize::from_str(value).ok()?.as_u64();
+    (bytes >= 1).then(|| bytes.to_string())
+}
+
+/// With the level that Parquet's parser wants to see.
+fn codec(value: &str) -> Option<String> {
+    let value = value.to_lowercase();
+    let full = match value.as_str() {
+        "zstd" => DEFAULT_COMPRESSION,
+        "gzip" => "gzip(6)",
+        "brotli" => "brotli(4)",
+        "lz4" => "lz4_raw",
+        "none" => "uncompressed",
+        other => other,
+    };
+    let known = Compression::from_str(full).ok()?;
+    (!matches!(known, Compression::LZO)).then(|| full.to_owned())
+}
+
+/// Our settings inside a session.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SelvedgeConfig {
+    values: BTreeMap<String, String>,
+}
+
+impl ConfigExtension for SelvedgeConfig {
+    const PREFIX: &'static str = "selvedge";
+}
+
+impl ExtensionOptions for SelvedgeConfig {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> DataFusionResult<()> {
+        let key = format!("selvedge.{key}");
+        let value = normalised(&key, value).map_err(|f| DataFusionError::External(Box::new(f)))?;
+        self.values.insert(key, value);
+        Ok(())
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        KNOWN
+            .iter()
+            .map(|known| ConfigEntry {
+                key: known.key.to_owned(),
+                value: self.values.get(known.key).cloned().or_else(|| known.default.map(str::to_owned)),
+                description: known.description,
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_settings_are_read_back_typed() {
+        let mut settings = Settings::new();
+        assert_eq!((settings.target_file_bytes(), settings.compression()), (256 << 20, "zstd(3)"));
+        assert_eq!((settings.adaptive(), settings.target_partitions()), (None, None));
+        settings.set("selvedge.write.target_file_bytes", "64MiB").unwrap();
+        settings.set("SELVEDGE.write.compression", "ZSTD").unwrap();
+        settings.set("selvedge.planner.adaptive", "FALSE").unwrap();
+        settings.set("selvedge.planner.target_partitions", "12").unwrap();
+        settings.set("ballista.planner.coalesce.enabled", "true").unwrap();
+        assert_eq!((settings.target_file_bytes(), settings.compression()), (64 << 20, "zstd(3)"));
+        assert_eq!((settings.adaptive(), settings.target_partitions()), (Some(false), Some(12)));
+        assert_eq!(settings.entries().len(), 5);
+        settings.set("selvedge.write.target_file_bytes", "1048576").unwrap();
+        assert_eq!(settings.target_file_bytes(), 1 << 20);
+        assert_eq!(DEFAULT_TARGET_FILE_BYTES.to_string(), KNOWN[0].default.unwrap());
+    }
+
+    #[test]
+    fn bad_settings_are_refused_and_named() {
+        let mut settings = Settings::new();
+        let rows = [
+            ("selvedge.write.target_file_byte", "1", "UNKNOWN_SETTING", "selvedge.write.target_file_bytes"),
+            ("datafusion.execution.batch_siez", "1", "UNKNOWN_SETTING", "datafusion.execution.batch_size"),
+            ("spark.sql.shuffle.partitions", "1", "UNKNOWN_SETTING", "selvedge.planner.target_partitions"),
+            ("selvedge.write.target_file_bytes", "big", "INVALID_SETTING", "256MiB"),
+            ("selvedge.write.compression", "zstd(99)", "INVALID_SETTING", "zstd(22)"),
+            ("datafusion.execution.batch_size", "many", "INVALID_SETTING", ""),
+            ("ballista.planner.coalesce.enabled", "7", "INVALID_SETTING", ""),
+            ("datafusion.catalog.default_catalog", "x", "INVALID_SETTING", ""),
+        ];
+        for (key, value, code, hint) in rows {
+            let got = settings.set(key, value).unwrap_err();
+            assert_eq!(got.code, code, "{key} = {value}: {got:?}");
+            assert!(got.hint.contains(hint), "{key} = {value}: {}", got.hint);
+        }
+        assert!(settings.entries().is_empty());
+    }
+}

@@ -1,0 +1,102 @@
+//! Builds the client of one S3 bucket.
+
+use std::sync::Arc;
+
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::{ClientOptions, RetryConfig};
+use selvedge_model::Failure;
+
+use super::StoreOptions;
+use super::credentials::AwsChain;
+use crate::error::{EngineError, classify_store};
+
+/// The region to sign for at endpoints that do not care.
+const ANY_REGION: &str = "us-east-1";
+
+/// The client of a bucket.
+///
+/// # Errors
+/// `NO_REGION` when AWS itself is meant and no region is known; `INVALID_SETTING` when the endpoint is no endpoint.
+pub(super) fn bucket_client(
+    bucket: &str,
+    options: &StoreOptions,
+    chain: &Arc<AwsChain>,
+) -> Result<AmazonS3, EngineError> {
+    let region = match (&options.region, &options.endpoint) {
+        (Some(region), _) => region.clone(),
+        (None, Some(_)) => ANY_REGION.to_owned(),
+        (None, None) => chain.region().ok_or_else(|| no_region(bucket))?,
+    };
+    let client = ClientOptions::new()
+        .with_allow_http(options.allow_http)
+        .with_timeout(options.request_timeout)
+        .with_connect_timeout(options.connect_timeout);
+    let retry = RetryConfig { max_retries: options.max_retries, ..RetryConfig::default() };
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(bucket)
+        .with_region(region)
+        .with_virtual_hosted_style_request(!options.path_style)
+        .with_client_options(client)
+        .with_retry(retry)
+        .with_credentials(Arc::clone(chain) as _);
+    if let Some(endpoint) = endpoint_of(bucket, options)? {
+        builder = builder.with_endpoint(endpoint);
+    }
+    builder.build().map_err(|e| classify_store(&e, &format!("opening s3://{bucket}")).into())
+}
+
+/// The endpoint as the client wants it: with the bucket in the host when requests are virtual-hosted.
+fn endpoint_of(bucket: &str, options: &StoreOptions) -> Result<Option<String>, EngineError> {
+    let Some(endpoint) = &options.endpoint else { return Ok(None) };
+    let refused = |why: &str| -> EngineError {
+        Failure::user("INVALID_SETTING", format!("S3 endpoint {endpoint}: {why}")).into()
+    };
+    match endpoint.scheme() {
+        "https" => {}
+        "http" if options.allow_http => {}
+        "http" => return Err(refused("plain http is not allowed; set allow_http")),
+        _ => return Err(refused("it must begin with http:// or https://")),
+    }
+    let mut endpoint = endpoint.clone();
+    if !options.path_style {
+        let host = endpoint.host_str().ok_or_else(|| refused("it has no host"))?;
+        let host = format!("{bucket}.{host}");
+        endpoint.set_host(Some(&host)).map_err(|e| refused(&e.to_string()))?;
+    }
+    Ok(Some(endpoint.as_str().trim_end_matches('/').to_owned()))
+}
+
+fn no_region(bucket: &str) -> EngineError {
+    Failure::user("NO_REGION", format!("no AWS region is known for s3://{bucket}"))
+        .with_hint("Set AWS_REGION, the profile's region, or an endpoint for a store that is not AWS")
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use selvedge_model::failure::HasFailure;
+    use url::Url;
+
+    use super::*;
+
+    fn options(endpoint: &str) -> StoreOptions {
+        StoreOptions::with_endpoint(Url::parse(endpoint).ok())
+    }
+
+    #[test]
+    fn endpoints_are_path_style_unless_told_otherwise() {
+        let path = options("http://127.0.0.1:8333/");
+        assert_eq!(endpoint_of("b", &path).unwrap().as_deref(), Some("http://127.0.0.1:8333"));
+        let hosted = StoreOptions { path_style: false, ..options("https://s3.example.com") };
+        assert_eq!(endpoint_of("b", &hosted).unwrap().as_deref(), Some("https://b.s3.example.com"));
+        assert_eq!(endpoint_of("b", &StoreOptions::default()).unwrap(), None);
+    }
+
+    #[test]
+    fn wrong_endpoints_are_refused() {
+        let http = StoreOptions { allow_http: false, ..options("http://127.0.0.1:8333/") };
+        let error = endpoint_of("b", &http).unwrap_err().failure();
+        assert_eq!(error.code, "INVALID_SETTING");
+        assert!(endpoint_of("b", &options("ftp://x")).is_err());
+    }
+}

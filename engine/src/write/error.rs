@@ -1,0 +1,110 @@
+//! What can go wrong with a table's files.
+//!
+//! An error here becomes a [`Failure`] for the scheduler and a [`DataFusionError`] inside a task; neither loses the cause.
+//! Next: `layout.rs`, the names of files.
+
+use std::io;
+
+use datafusion::error::DataFusionError;
+use selvedge_model::failure::{Failure, HasFailure};
+
+use crate::error::{EngineError, classify_store};
+
+/// Why a table's files could not be written, published, listed or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The object store refused or did not answer.
+    #[error("{what}: {source}")]
+    Store {
+        /// What was being done, and to which path.
+        what: String,
+        /// The store's answer.
+        source: object_store::Error,
+    },
+    /// The local file system refused.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done, and to which path.
+        what: String,
+        /// Its answer.
+        source: io::Error,
+    },
+    /// What a task staged is gone, and the file it should have become is not there.
+    #[error("the staged data of '{path}' has disappeared, so the file cannot be published")]
+    Lost {
+        /// The file that was to appear.
+        path: String,
+    },
+    /// A name that the store cannot hold.
+    #[error("'{path}' cannot be a path in the store: {reason}")]
+    Path {
+        /// The name.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The location's store cannot be opened.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A scheme that can be read but not written.
+    #[error("'{location}' can be read but not written")]
+    ReadOnly {
+        /// The location.
+        location: String,
+    },
+}
+
+impl WriteError {
+    /// A store's error and what was being done.
+    pub(crate) fn store(what: impl Into<String>) -> impl FnOnce(object_store::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Store { what, source }
+    }
+
+    /// A file system's error and what was being done.
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
+
+impl HasFailure for WriteError {
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Store { what, source } => classify_store(source, what),
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    Failure::user("ACCESS_DENIED", self.to_string())
+                        .with_hint("Let the account that runs Selvedge write there, or choose another location")
+                }
+                io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::InvalidFilename => {
+                    Failure::user("LOCATION_NOT_WRITABLE", self.to_string())
+                }
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Failure::external("DISK_FULL", self.to_string()).with_hint("Free space there and run again")
+                }
+                _ => Failure::external("STORE_UNAVAILABLE", self.to_string()),
+            },
+            Self::Lost { .. } => Failure::external("STAGING_LOST", self.to_string()).with_hint(
+                "Run the statement again; keep lifecycle rules and clean-up jobs off staging younger than a day",
+            ),
+            Self::Path { .. } => Failure::user("BAD_DATA", self.to_string()),
+            Self::ReadOnly { .. } => {
+                Failure::user("LOCATION_NOT_WRITABLE", self.to_string()).with_hint("Write to s3:// or to a local path")
+            }
+            Self::Engine(error) => error.failure(),
+        }
+    }
+}
+
+impl From<WriteError> for DataFusionError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Store { what, source } => DataFusionError::ObjectStore(Box::new(source)).context(what),
+            WriteError::Io { what, source } => {
+                DataFusionError::IoError(io::Error::new(source.kind(), format!("{what}: {source}")))
+            }
+            other => DataFusionError::External(Box::new(other)),
+        }
+    }
+}

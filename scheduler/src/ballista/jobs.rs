@@ -1,0 +1,219 @@
+//! The book of jobs that run: what their tasks reported, which statuses were counted, and the signal that ends each.
+//!
+//! One short lock over plain maps; nothing here awaits or calls the engine. A job has an entry from before Ballista hears of
+//! it until its outcome is known; what comes later is dropped.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use selvedge_model::liveness::StatusLedger;
+use selvedge_model::run::Counters;
+use selvedge_model::{Failure, TaskRef};
+use tokio_util::sync::CancellationToken;
+
+use super::failures::worse;
+use super::meter::{StageMeter, TaskTimes};
+
+/// Ends a job once, with the first reason given.
+#[derive(Debug, Default)]
+pub(super) struct EndSignal {
+    reason: OnceLock<Failure>,
+    token: CancellationToken,
+}
+
+impl EndSignal {
+    pub(super) fn end(&self, reason: Failure) {
+        let _ = self.reason.set(reason);
+        self.token.cancel();
+    }
+
+    pub(super) async fn ended(&self) -> Failure {
+        self.token.cancelled().await;
+        self.reason.get().cloned().unwrap_or_else(super::failures::cancelled)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    meters: BTreeMap<u32, StageMeter>,
+    failure: Option<Failure>,
+    /// Statuses given to Ballista's event loop that the graph does not show yet, and since when.
+    delivering: HashMap<TaskRef, u64>,
+    /// Executors whose local disk has output of this job.
+    producers: BTreeSet<String>,
+    end: Arc<EndSignal>,
+    opened_ms: u64,
+}
+
+/// What is left of a job when it ends.
+#[derive(Debug, Default)]
+pub(super) struct Closed {
+    pub(super) meters: BTreeMap<u32, StageMeter>,
+    pub(super) failure: Option<Failure>,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    entries: BTreeMap<String, Entry>,
+    ledger: StatusLedger,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pages: Mutex<Pages>,
+}
+
+impl Book {
+    /// Opens a job's entry; `None` if one of that id runs.
+    pub(super) fn open(&self, job_id: &str, now_ms: u64) -> Option<Arc<EndSignal>> {
+        let mut pages = self.pages.lock();
+        if pages.entries.contains_key(job_id) {
+            return None;
+        }
+        let entry = Entry { opened_ms: now_ms, ..Entry::default() };
+        let end = entry.end.clone();
+        pages.entries.insert(job_id.to_owned(), entry);
+        Some(end)
+    }
+
+    pub(super) fn close(&self, job_id: &str) -> Closed {
+        let mut pages = self.pages.lock();
+        pages.ledger.forget(job_id);
+        let entry = pages.entries.remove(job_id).unwrap_or_default();
+        Closed { meters: entry.meters, failure: entry.failure }
+    }
+
+    pub(super) fn contains(&self, job_id: &str) -> bool {
+        self.pages.lock().entries.contains_key(job_id)
+    }
+
+    /// Jobs open for longer than `age_ms`.
+    pub(super) fn older_than(&self, now_ms: u64, age_ms: u64) -> Vec<String> {
+        let pages = self.pages.lock();
+        let old = |entry: &Entry| now_ms.saturating_sub(entry.opened_ms) > age_ms;
+        pages.entries.iter().filter(|(_, entry)| old(entry)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Ends a job with a reason of ours. Returns whether it was there.
+    pub(super) fn end(&self, job_id: &str, reason: Failure) -> bool {
+        let end = self.pages.lock().entries.get(job_id).map(|entry| entry.end.clone());
+        match end {
+            Some(end) => {
+                end.end(reason);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Claims the one delivery of a task's end. False if it was delivered before, or its job is over.
+    pub(super) fn claim(&self, task: &TaskRef, now_ms: u64) -> bool {
+        let pages = &mut *self.pages.lock();
+        let Some(entry) = pages.entries.get_mut(&task.job_id) else { return false };
+        let claimed = pages.ledger.claim(task);
+        if claimed {
+            entry.delivering.insert(task.clone(), now_ms);
+        }
+        claimed
+    }
+
+    /// Gives a claim back: Ballista did not take the status.
+    pub(super) fn release(&self, task: &TaskRef) {
+        let pages = &mut *self.pages.lock();
+        pages.ledger.release(task);
+        if let Some(entry) = pages.entries.get_mut(&task.job_id) {
+            entry.delivering.remove(task);
+        }
+    }
+
+    /// The graph shows the status now.
+    pub(super) fn settled(&self, task: &TaskRef) {
+        if let Some(entry) = self.pages.lock().entries.get_mut(&task.job_id) {
+            entry.delivering.remove(task);
+        }
+    }
+
+    /// Those of `tasks` whose end is not on its way to the graph.
+    pub(super) fn without_delivering(&self, mut tasks: Vec<TaskRef>) -> Vec<TaskRef> {
+        let pages = self.pages.lock();
+        let on_its_way =
+            |t: &TaskRef| pages.entries.get(&t.job_id).is_some_and(|entry| entry.delivering.contains_key(t));
+        tasks.retain(|task| !on_its_way(task));
+        tasks
+    }
+
+    /// Statuses given to the engine more than `age_ms` ago that it has not shown yet.
+    pub(super) fn delivering_for(&self, now_ms: u64, age_ms: u64) -> Vec<TaskRef> {
+        let pages = self.pages.lock();
+        let all = pages.entries.values().flat_map(|entry| &entry.delivering);
+        all.filter(|(_, since)| now_ms.saturating_sub(**since) > age_ms).map(|(task, _)| task.clone()).collect()
+    }
+
+    pub(super) fn count_success(&self, task: &TaskRef, times: &TaskTimes<'_>, counters: &Counters) {
+        if let Some(entry) = self.pages.lock().entries.get_mut(&task.job_id) {
+            let meter = entry.meters.entry(task.stage_id).or_default();
+            meter.enter(task.stage_attempt);
+            meter.succeeded(times, counters);
+            entry.producers.insert(times.executor.to_owned());
+        }
+    }
+
+    pub(super) fn count_failure(&self, task: &TaskRef, times: &TaskTimes<'_>, failure: Failure) {
+        if let Some(entry) = self.pages.lock().entries.get_mut(&task.job_id) {
+            let meter = entry.meters.entry(task.stage_id).or_default();
+            meter.enter(task.stage_attempt);
+            meter.failed(times);
+            entry.failure = Some(worse(entry.failure.take(), failure));
+        }
+    }
+
+    pub(super) fn meters(&self, job_id: &str) -> BTreeMap<u32, StageMeter> {
+        self.pages.lock().entries.get(job_id).map(|entry| entry.meters.clone()).unwrap_or_default()
+    }
+
+    /// Jobs that have output on an executor's local disk.
+    pub(super) fn fed_by(&self, executor: &str) -> HashSet<String> {
+        let pages = self.pages.lock();
+        let fed = pages.entries.iter().filter(|(_, entry)| entry.producers.contains(executor));
+        fed.map(|(id, _)| id.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(task_id: u32) -> TaskRef {
+        TaskRef { job_id: "j".into(), stage_id: 1, stage_attempt: 0, task_id }
+    }
+
+    #[test]
+    fn a_task_end_is_claimed_once_and_only_while_its_job_runs() {
+        let book = Book::default();
+        assert!(!book.claim(&task(0), 0), "no such job");
+        book.open("j", 0).unwrap();
+        assert!(book.open("j", 0).is_none(), "two jobs of one id");
+        assert!(book.claim(&task(0), 5));
+        assert!(!book.claim(&task(0), 6));
+        assert_eq!(book.without_delivering(vec![task(0), task(1)]), [task(1)]);
+        assert_eq!(book.delivering_for(20, 10), [task(0)]);
+        book.settled(&task(0));
+        assert!(!book.claim(&task(0), 7), "settled is still counted");
+        book.release(&task(0));
+        assert!(book.claim(&task(0), 8));
+        book.close("j");
+        assert!(!book.claim(&task(0), 9));
+    }
+
+    #[tokio::test]
+    async fn the_first_reason_to_end_a_job_stands() {
+        let book = Book::default();
+        let end = book.open("j", 0).unwrap();
+        assert!(book.end("j", Failure::external("STUCK", "")));
+        end.end(Failure::user("CANCELLED", ""));
+        assert_eq!(end.ended().await.code, "STUCK");
+        assert!(!book.end("other", Failure::user("X", "")));
+    }
+}

@@ -1,0 +1,154 @@
+//! One step of a poll: statuses in, the executor's word compared with the graph's, tasks out.
+//!
+//! The order matters. Statuses come first, so that what has ended is not called lost; then reconciliation, so that a task
+//! the executor never got is reset before new ones are handed out; then tasks for the vcores it has free.
+
+use std::collections::HashMap;
+
+use ballista_core::BALLISTA_PROTOCOL_VERSION;
+use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
+use ballista_core::serde::protobuf::{ExecutorRegistration, PollWorkParams, TaskDefinition, TaskStatus};
+use ballista_core::serde::scheduler::{ExecutorOperatingSystemSpecification, ExecutorSpecification};
+use parking_lot::Mutex;
+use selvedge_model::liveness::{Assignment, Reconciliation, reconcile};
+use selvedge_model::{ExecutorId, TaskRef};
+use selvedge_proto::internal::v1::{ExecutorInfo, ExecutorLoad};
+use tonic::{Request, Status};
+
+use super::graph;
+use super::host::Host;
+use super::statuses::task_of;
+
+/// What an executor says in a poll.
+#[derive(Debug, Clone)]
+pub(super) struct Report {
+    pub(super) id: ExecutorId,
+    pub(super) info: ExecutorInfo,
+    pub(super) load: ExecutorLoad,
+    pub(super) held: Vec<TaskRef>,
+    pub(super) statuses: Vec<TaskStatus>,
+}
+
+/// What it is told.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) tasks: Vec<TaskDefinition>,
+    pub(super) cancel: Vec<TaskRef>,
+    pub(super) forget_jobs: Vec<String>,
+    pub(super) drain: bool,
+    /// Whether something in it was not said before: then the reply does not wait.
+    pub(super) is_news: bool,
+}
+
+/// When each task was handed to each executor. The graph knows to whom, but not by our clock.
+#[derive(Debug, Default)]
+pub(super) struct HandOuts {
+    at_ms: Mutex<HashMap<ExecutorId, HashMap<TaskRef, u64>>>,
+}
+
+impl HandOuts {
+    /// The executor's tasks with the time each was handed out; one not seen before counts from now.
+    fn dated(&self, executor: &ExecutorId, tasks: Vec<TaskRef>, now_ms: u64) -> Vec<Assignment> {
+        let mut all = self.at_ms.lock();
+        let known = all.remove(executor).unwrap_or_default();
+        let date = |task: TaskRef| {
+            let at = known.get(&task).copied().unwrap_or(now_ms);
+            (task, at)
+        };
+        let dated: HashMap<TaskRef, u64> = tasks.into_iter().map(date).collect();
+        let assignments = dated.iter().map(|(task, at)| Assignment { task: task.clone(), assigned_ms: *at }).collect();
+        all.insert(executor.clone(), dated);
+        assignments
+    }
+
+    pub(super) fn forget(&self, executor: &ExecutorId) {
+        self.at_ms.lock().remove(executor);
+    }
+}
+
+impl Host {
+    /// See the module. `report.statuses` may be sent again; the rest describes the executor at the time of the poll.
+    pub(super) async fn step(&self, report: Report) -> Result<Answer, Status> {
+        let Report { id, info, load, held, statuses } = report;
+        if self.roster.seen(&id, info.clone(), load, held.len() as u32) {
+            tracing::info!(executor_id = %id, host = %info.host, vcores = info.vcores, "executor joined");
+        }
+        let _stepping = self.roster.stepping(&id);
+        let turn = self.roster.turn(&id);
+        let _turn = turn.lock().await;
+        let ended: Vec<TaskRef> = statuses.iter().map(task_of).collect();
+        let delivered = self.take_statuses(&id, statuses).await?;
+        self.settle(delivered).await;
+
+        let undelivered = self.roster.take_undelivered(&id);
+        let mut cancel = self.reconcile(&id, held, &undelivered).await?;
+        cancel.retain(|task| !ended.contains(task));
+
+        let takes_tasks = self.roster.takes_tasks(&id);
+        let waiting: u32 = undelivered.iter().map(|task| task.vcores_consumed).sum();
+        let free = if takes_tasks { load.free_vcores.saturating_sub(waiting) } else { 0 };
+        let mut tasks = undelivered;
+        tasks.extend(self.hand_out(&id, &info, free).await?);
+        let forget_jobs = self.roster.take_forgotten_jobs(&id);
+        let drain = self.roster.drain_asked(&id);
+        let is_news = self.roster.tells_to_stop(&id, &cancel)
+            || !tasks.is_empty()
+            || !forget_jobs.is_empty()
+            || drain && !load.draining;
+        Ok(Answer { tasks, cancel, forget_jobs, drain, is_news })
+    }
+
+    /// Resets what never arrived; returns what the executor should stop.
+    async fn reconcile(
+        &self,
+        id: &ExecutorId,
+        held: Vec<TaskRef>,
+        undelivered: &[TaskDefinition],
+    ) -> Result<Vec<TaskRef>, Status> {
+        let mut running = self.book.without_delivering(graph::tasks_of(&self.server, id.as_str()).await);
+        running.retain(|task| !undelivered.iter().any(|waiting| task_of_definition(waiting) == *task));
+        let now_ms = self.roster.now_ms();
+        let assigned = self.hand_outs.dated(id, running, now_ms);
+        let grace_ms = self.options.lost_task_grace.as_millis() as u64;
+        let Reconciliation { lost, cancel } = reconcile(&held, &assigned, now_ms, grace_ms);
+        for task in &lost {
+            self.reset_lost(id, task).await?;
+        }
+        self.settle(lost).await;
+        Ok(cancel)
+    }
+
+    /// Binds tasks to free vcores. Also tells Ballista that the executor is there.
+    async fn hand_out(&self, id: &ExecutorId, info: &ExecutorInfo, free: u32) -> Result<Vec<TaskDefinition>, Status> {
+        let poll =
+            PollWorkParams { metadata: Some(registration(id, info)), num_free_vcores: free, task_status: Vec::new() };
+        let tasks = SchedulerGrpc::poll_work(&self.server, Request::new(poll)).await?.into_inner().tasks;
+        for task in &tasks {
+            tracing::debug!(task = %task_of_definition(task), executor_id = %id, "task handed out");
+        }
+        Ok(tasks)
+    }
+}
+
+/// Ballista's picture of an executor: the same for all its life, or a poll is refused. It is not dialled: no gRPC port.
+fn registration(id: &ExecutorId, info: &ExecutorInfo) -> ExecutorRegistration {
+    ExecutorRegistration {
+        id: id.to_string(),
+        host: Some(info.host.clone()),
+        port: info.port,
+        grpc_port: 0,
+        specification: Some(ExecutorSpecification { vcores: info.vcores }.into()),
+        os_info: Some(ExecutorOperatingSystemSpecification::default().into()),
+        ballista_protocol_version: BALLISTA_PROTOCOL_VERSION,
+    }
+}
+
+/// The task attempt that a definition starts.
+pub(super) fn task_of_definition(task: &TaskDefinition) -> TaskRef {
+    TaskRef {
+        job_id: task.job_id.clone(),
+        stage_id: task.stage_id,
+        stage_attempt: task.stage_attempt_num,
+        task_id: task.task_id,
+    }
+}

@@ -1,0 +1,158 @@
+//! The loops that notice what nobody says: leases that ran out, jobs that stopped moving, jobs nobody can run.
+//!
+//! They hold the host weakly and end with it. Decisions are pure and stand in `selvedge_model::liveness`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use ballista_core::serde::protobuf::ExecutorStoppedParams;
+use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
+use ballista_scheduler::cluster::JobState;
+use selvedge_model::ExecutorId;
+use selvedge_model::liveness::{Stuck, Watchdog};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tonic::Request;
+
+use super::failures;
+use super::graph::{self, Looks};
+use super::host::Host;
+
+/// A status that the engine took this long ago and does not show was lost inside it.
+const DELIVERY_LIMIT_MS: u64 = 30_000;
+
+/// Looks after which a job that is done, but not said to be, is stuck. Longer than for an idle one: Ballista announces
+/// ends in turn with all its other work.
+const DONE_LOOKS: u32 = 30;
+
+/// What earlier looks at the jobs saw.
+#[derive(Default)]
+struct Seen {
+    watchdog: Watchdog,
+    done_looks: HashMap<String, u32>,
+}
+
+impl Seen {
+    /// Jobs that will not end by themselves, and why.
+    fn stuck(&mut self, looks: &Looks) -> Vec<(String, &'static str)> {
+        let mut stuck: Vec<(String, &'static str)> = Vec::new();
+        for (job, why) in self.watchdog.look(&looks.open) {
+            stuck.push(match why {
+                Stuck::Idle => (job, "no task runs and none can start"),
+                Stuck::StageStorm => (job, "its plan keeps growing"),
+            });
+        }
+        self.done_looks.retain(|job, _| looks.done.contains(job));
+        for job in &looks.done {
+            let seen = self.done_looks.entry(job.clone()).or_default();
+            *seen += 1;
+            if *seen == DONE_LOOKS {
+                stuck.push((job.clone(), "its last stage is done and the job did not end"));
+            }
+        }
+        stuck
+    }
+}
+
+/// Starts the loops.
+pub(super) fn spawn(host: &Arc<Host>, stop: &CancellationToken) {
+    let leases = (host.options.lease / 5).max(Duration::from_millis(20));
+    let ttl_ms = host.options.lease.as_millis() as u64;
+    spawn_loop(host, stop, leases, (), move |host, ()| async move {
+        for id in host.roster.expire(ttl_ms) {
+            host.lose(&id, "its lease ran out").await;
+        }
+    });
+    spawn_loop(host, stop, host.options.watchdog_interval, Seen::default(), |host, seen| async move {
+        host.watch_jobs(seen).await
+    });
+}
+
+/// Calls `turn` with the host and what the last turn returned, until the host is gone.
+fn spawn_loop<S, F, T>(host: &Arc<Host>, stop: &CancellationToken, every: Duration, start: S, turn: F)
+where
+    S: Send + 'static,
+    F: Fn(Arc<Host>, S) -> T + Send + 'static,
+    T: Future<Output = S> + Send + 'static,
+{
+    let (host, stop): (Weak<Host>, _) = (Arc::downgrade(host), stop.clone());
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(every);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut state = start;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            let Some(host) = host.upgrade() else { return };
+            state = turn(host, state).await;
+        }
+    });
+}
+
+impl Host {
+    /// An executor is gone: what ran on it is reset, and jobs whose output went with it start again.
+    pub(super) async fn lose(&self, id: &ExecutorId, why: &str) {
+        tracing::warn!(executor_id = %id, "executor lost: {why}");
+        self.hand_outs.forget(id);
+        if !self.results_outlive_executors() {
+            for job in self.book.fed_by(id.as_str()) {
+                self.book.end(&job, failures::executor_lost(id.as_str()));
+            }
+        }
+        let stopped = ExecutorStoppedParams { executor_id: id.to_string(), reason: why.to_owned() };
+        if let Err(error) = SchedulerGrpc::executor_stopped(&self.server, Request::new(stopped)).await {
+            tracing::error!(executor_id = %id, %error, "the engine did not take the loss of an executor");
+        }
+    }
+
+    async fn watch_jobs(&self, mut seen: Seen) -> Seen {
+        let looks = graph::look(&self.server).await;
+        for (job, why) in seen.stuck(&looks) {
+            tracing::error!(job_id = %job, "job is stuck: {why}");
+            self.book.end(&job, failures::stuck(why));
+        }
+        self.end_undeliverable().await;
+        self.end_without_executors();
+        for job in looks.open.keys().filter(|job| !self.book.contains(job)) {
+            self.stop_in_engine(job).await;
+        }
+        self.sweep_finished().await;
+        seen
+    }
+
+    /// A status that went into the engine and changed nothing leaves its task running for ever.
+    async fn end_undeliverable(&self) {
+        for task in self.book.delivering_for(self.roster.now_ms(), 0) {
+            if graph::holder(&self.server, &task).await.is_none() {
+                self.book.settled(&task);
+            }
+        }
+        for task in self.book.delivering_for(self.roster.now_ms(), DELIVERY_LIMIT_MS) {
+            tracing::error!(%task, "the engine lost a task's status");
+            self.book.end(&task.job_id, failures::stuck("the end of a task was not taken in"));
+        }
+    }
+
+    fn end_without_executors(&self) {
+        let grace_ms = self.options.no_executors_grace.as_millis() as u64;
+        if self.roster.unable_ms() <= grace_ms {
+            return;
+        }
+        for job in self.book.older_than(self.roster.now_ms(), grace_ms) {
+            self.book.end(&job, failures::no_executors(grace_ms / 1000));
+        }
+    }
+
+    /// Ballista keeps the graph of a job that ended; ours are done with it when their entry is closed.
+    async fn sweep_finished(&self) {
+        let Ok(finished) = self.finished.get_jobs().await else { return };
+        for job in finished.iter().filter(|job| !self.book.contains(job.as_str())) {
+            if let Err(error) = self.finished.remove_job(job).await {
+                tracing::debug!(job_id = %job, %error, "a finished job was not swept");
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! One attempt at one statement: plan it, then do what kind of statement it is. A query goes on in `query`, a write in `write`.
+
+use datafusion::execution::SessionState;
+use selvedge_model::StatementAttempt;
+
+use super::run::{OpenRun, Step};
+use super::statement::Done;
+use super::{Driver, Stop, settings};
+use crate::planning::Planned;
+
+impl Driver {
+    pub(super) async fn attempt(
+        &self,
+        run: &mut OpenRun,
+        step: Step<'_>,
+        ids: &StatementAttempt,
+    ) -> Result<Done, Stop> {
+        let (state, planned) = self.plan(run, step, ids).await?;
+        match planned {
+            Planned::Done { message, result, schema } => {
+                let mut done = self.show(run, schema, result.unwrap_or_default()).await?;
+                done.message = message;
+                Ok(done)
+            }
+            Planned::Query { plan } => self.query(run, ids, state, plan).await,
+            Planned::Write(write) => Box::pin(self.write(run, ids, state, write)).await,
+        }
+    }
+
+    async fn plan(
+        &self,
+        run: &mut OpenRun,
+        step: Step<'_>,
+        ids: &StatementAttempt,
+    ) -> Result<(SessionState, Planned), Stop> {
+        let partitions = settings::partitions(self.options.target_partitions, self.host.live_vcores());
+        let mut effective = settings::effective(&run.settings, partitions)?;
+        let planning = async {
+            match step {
+                Step::Sql(statement) => self.planner.plan(statement, &mut effective, ids).await,
+                Step::Plan(plan) => self.planner.plan_dataframe(plan, &mut effective, ids).await,
+            }
+        };
+        let planned = run.cancel.clone().run_until_cancelled(planning).await.ok_or(Stop::Cancelled)??;
+        // What a SET changed holds for the statements to come.
+        settings::carry_back(&mut run.settings, &effective, partitions)?;
+        Ok(planned)
+    }
+}

@@ -1,0 +1,126 @@
+//! A write: prove that the place is writable, run the job, gather what its writers staged, publish. Or discard all of it.
+//!
+//! Cancelling counts until publishing begins; from then on the publish is carried to its end.
+
+use std::time::Instant;
+
+use datafusion::execution::SessionState;
+use futures::StreamExt as _;
+use selvedge_engine::error::classify;
+use selvedge_engine::plan::manifest_rows;
+use selvedge_engine::write::check_writable;
+use selvedge_model::commit::WriteKind;
+use selvedge_model::failure::HasFailure as _;
+use selvedge_model::manifest::{ManifestError, ManifestRow, accept};
+use selvedge_model::run::{Counters, RunEvent};
+use selvedge_model::{Domain, Failure, Retry, StatementAttempt};
+
+use super::run::OpenRun;
+use super::statement::Done;
+use super::{Driver, Stop};
+use crate::ballista::{JobOutput, ResultPartition};
+use crate::commit;
+use crate::planning::PlannedWrite;
+
+impl Driver {
+    pub(super) async fn write(
+        &self,
+        run: &OpenRun,
+        ids: &StatementAttempt,
+        state: SessionState,
+        write: PlannedWrite,
+    ) -> Result<Done, Stop> {
+        check_writable(self.engine.stores(), &write.location).await?;
+        let job_id = ids.job_id();
+        let mut rows = Vec::new();
+        let written = self.stage_and_publish(run, ids, state, &write, &mut rows).await;
+        if let Err(stop) = &written {
+            tracing::debug!(run_id = %run.id, job_id, staged = rows.len(), ?stop, "Discarding what a write has staged");
+            commit::discard(&self.engine, &write.location, rows, &job_id).await;
+        }
+        self.host.forget(&job_id).await;
+        let written = written?;
+        if let Some(table) = write.create {
+            // Planning refused a table that exists; publishing has replaced whatever lay there.
+            self.engine.catalog().create_table(table, false, true)?;
+        }
+        let message = format!("{} rows written to {}", written.rows_written, write.target);
+        Ok(Done { written, message, ..Done::default() })
+    }
+
+    /// Leaves in `rows` what has been staged and not been published.
+    async fn stage_and_publish(
+        &self,
+        run: &OpenRun,
+        ids: &StatementAttempt,
+        state: SessionState,
+        write: &PlannedWrite,
+        rows: &mut Vec<ManifestRow>,
+    ) -> Result<Counters, Stop> {
+        let output = self.job(run, ids, state, write.plan.clone()).await?;
+        let gathering = self.manifests(&output, rows);
+        run.cancel.run_until_cancelled(gathering).await.ok_or(Stop::Cancelled)??;
+        accept(rows.clone(), output.partitions).map_err(doubtful)?;
+        if run.cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        self.book.apply(&run.id, RunEvent::Publishing { index: ids.statement });
+        let began = Instant::now();
+        let published = commit::publish(&self.engine, write, rows.clone(), output.partitions).await;
+        self.metrics.published(began.elapsed());
+        published.map_err(|failure| after_publish(&write.kind, failure).into())
+    }
+
+    async fn manifests(&self, output: &JobOutput, rows: &mut Vec<ManifestRow>) -> Result<(), Failure> {
+        for partition in &output.results {
+            self.manifest(partition, rows).await?;
+        }
+        Ok(())
+    }
+
+    async fn manifest(&self, partition: &ResultPartition, rows: &mut Vec<ManifestRow>) -> Result<(), Failure> {
+        let mut batches = self.host.read_partition(partition).await?;
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(|e| classify(&e))?;
+            rows.extend(manifest_rows(&batch, partition.partition).map_err(|e| e.failure())?);
+        }
+        Ok(())
+    }
+}
+
+/// Why output is not published. Nothing has become visible, so the statement is worth another attempt.
+fn doubtful(error: ManifestError) -> Failure {
+    let cause = format!("The reports of the writing tasks are not whole: {error}");
+    Failure::new(Domain::Internal, Retry::Later, "RESULT_DOUBTFUL", cause)
+}
+
+/// A statement is not tried again once its publish has begun: files may have become visible in part, and another attempt
+/// would append them twice, or read them when it reads the table that it replaces.
+fn after_publish(kind: &WriteKind, mut failure: Failure) -> Failure {
+    failure.retry = Retry::Never;
+    if failure.hint.is_empty() {
+        failure.hint = match kind {
+            WriteKind::Append => "Some of its files may be visible: look before you run it again",
+            WriteKind::Overwrite | WriteKind::OverwriteDynamic | WriteKind::OverwriteStatic(_) => {
+                "Run it again when the store answers: unless it reads what it writes, it replaces its own files too"
+            }
+        }
+        .to_owned();
+    }
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_before_its_publish_begins_is_a_write_tried_again() {
+        let failure = Failure::external("STORE_UNAVAILABLE", "S3");
+        for kind in [WriteKind::Append, WriteKind::Overwrite, WriteKind::OverwriteDynamic] {
+            let after = after_publish(&kind, failure.clone());
+            assert!(!after.is_retryable() && !after.hint.is_empty());
+        }
+        assert!(doubtful(ManifestError::Missing { writer: 0, writers: 1 }).is_retryable());
+    }
+}

@@ -1,0 +1,218 @@
+//! `CREATE SCHEMA`, `CREATE TABLE`, `CREATE TABLE AS`, `CREATE VIEW` and `DROP`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use datafusion::common::Column;
+use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::sql::parser::{CreateExternalTable as DfCreateExternalTable, Statement as DfStatement};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+use selvedge_engine::catalog::{Format, TableDef, TableName, ViewDef};
+use selvedge_engine::error::classify;
+use selvedge_engine::sql::{CreateSchema, CreateTable, CreateTableAs, CreateView, Drop, DropKind, TableColumns};
+use selvedge_model::Failure;
+use selvedge_model::commit::WriteKind;
+
+use super::assign::{self, Origin};
+use super::statement::Context;
+use super::target::{self, Target};
+use super::{Planned, errors, names, query};
+
+pub(super) fn schema(context: &Context<'_>, create: &CreateSchema) -> Result<Planned, Failure> {
+    let name = names::ident(&create.name);
+    let location = create.location.as_deref().map(target::parse).transpose()?;
+    context.planner.engine.catalog().create_schema(&name, location, create.if_not_exists)?;
+    Ok(Planned::done(format!("schema {name} is there")))
+}
+
+pub(super) async fn table(context: &Context<'_>, create: &CreateTable) -> Result<Planned, Failure> {
+    let name = names::table(context.statement, &create.name)?;
+    let location = target::table_location(context.planner, &name, create.location.as_deref())?;
+    let (schema, partition_by) = declared(context, &create.name, &create.columns).await?;
+    let def = TableDef { name, format: Format::Parquet, location, schema, partition_by, options: BTreeMap::new() };
+    register(context, def, create.if_not_exists, create.or_replace)
+}
+
+/// Puts a table into the catalog.
+pub(super) fn register(
+    context: &Context<'_>,
+    def: TableDef,
+    if_not_exists: bool,
+    or_replace: bool,
+) -> Result<Planned, Failure> {
+    let name = def.name.clone();
+    let created = context.planner.engine.catalog().create_table(def, if_not_exists, or_replace)?;
+    Ok(Planned::done(match created {
+        true => format!("table {name} is created"),
+        false => format!("table {name} was there already"),
+    }))
+}
+
+/// The schema that columns declare, partition columns last.
+pub(super) async fn declared(
+    context: &Context<'_>,
+    name: &ObjectName,
+    columns: &TableColumns,
+) -> Result<(SchemaRef, Vec<String>), Failure> {
+    let schema = arrow_schema(context, name, columns).await?;
+    let partition_by: Vec<String> = columns.partition_by.iter().map(names::ident).collect();
+    for (i, ident) in columns.partition_by.iter().enumerate() {
+        let column = names::ident(ident);
+        if partition_by.iter().take(i).any(|c| *c == column) {
+            let cause = format!("partition column {column} is named twice");
+            return Err(Failure::user("INVALID_PARTITION", cause).at(context.statement.place_of_ident(ident)));
+        }
+    }
+    let find = |column: &String| schema.fields().iter().find(|f| f.name() == column).cloned();
+    let data = schema.fields().iter().filter(|f| !partition_by.contains(f.name())).cloned();
+    let fields: Vec<FieldRef> = data.chain(partition_by.iter().filter_map(find)).collect();
+    if fields.len() == partition_by.len() && !fields.is_empty() {
+        let cause = "every column is a partition column, so that nothing is left for the files";
+        return Err(Failure::user("INVALID_PARTITION", cause));
+    }
+    let schema = Schema::new(fields);
+    target::check_columns(&schema, &partition_by)?;
+    Ok((Arc::new(schema), partition_by))
+}
+
+/// Types as DataFusion's planner reads them: it is asked to plan an external table of these columns.
+pub(super) async fn arrow_schema(
+    context: &Context<'_>,
+    name: &ObjectName,
+    columns: &TableColumns,
+) -> Result<Schema, Failure> {
+    let fail = |e| errors::planning(context.planner, context.statement, &e);
+    if let Some(twice) = duplicate(columns.columns.iter().map(|c| &c.name)) {
+        let cause = format!("column {twice} is declared twice");
+        return Err(Failure::user("DUPLICATE_COLUMN", cause).at(context.statement.place_of_ident(twice)));
+    }
+    let statement = DfStatement::CreateExternalTable(DfCreateExternalTable {
+        name: name.clone(),
+        columns: columns.columns.clone(),
+        file_type: "PARQUET".to_owned(),
+        locations: vec!["declared".to_owned()],
+        table_partition_cols: Vec::new(),
+        order_exprs: Vec::new(),
+        if_not_exists: false,
+        or_replace: false,
+        temporary: false,
+        unbounded: false,
+        options: Vec::new(),
+        constraints: Vec::new(),
+    });
+    match context.state.statement_to_plan(statement).await.map_err(fail)? {
+        LogicalPlan::Ddl(DdlStatement::CreateExternalTable(planned)) => {
+            let fields = planned.schema.fields().iter();
+            let plain = |f: &FieldRef| Field::new(f.name(), f.data_type().clone(), f.is_nullable());
+            Ok(Schema::new(fields.map(plain).collect::<Vec<_>>()))
+        }
+        _ => Err(Failure::internal("INTERNAL", "declared columns were not planned as a table")),
+    }
+}
+
+fn duplicate<'a>(idents: impl Iterator<Item = &'a Ident>) -> Option<&'a Ident> {
+    let mut seen = Vec::new();
+    for ident in idents {
+        let name = names::ident(ident);
+        if seen.contains(&name) {
+            return Some(ident);
+        }
+        seen.push(name);
+    }
+    None
+}
+
+pub(super) async fn table_as(context: &Context<'_>, create: &CreateTableAs) -> Result<Planned, Failure> {
+    let planner = context.planner;
+    let name = names::table(context.statement, &create.name)?;
+    let at_name = |f: Failure| f.at(context.statement.place_of_name(&create.name));
+    if names::in_schemas(planner).contains(&name) {
+        let is_table = planner.engine.catalog().table(&name).is_some();
+        match (create.if_not_exists, create.or_replace && is_table) {
+            (true, _) => return Ok(Planned::done(format!("table {name} was there already"))),
+            (false, true) => {}
+            (false, false) => return Err(at_name(exists(&name))),
+        }
+    }
+    let location = target::table_location(planner, &name, create.location.as_deref()).map_err(at_name)?;
+    let source = query::source(context, &create.source).await?;
+    query::check_names(context, &create.columns, &source)?;
+    let partition_by: Vec<String> = create.partition_by.iter().map(names::ident).collect();
+    let (schema, order) = target::new_schema(&source, &create.columns, &partition_by)?;
+    if !create.or_replace {
+        let hint = "Give another LOCATION, register what is there with CREATE EXTERNAL TABLE, or replace it with \
+                    CREATE OR REPLACE TABLE ... AS.";
+        target::empty_only(planner, &location, hint).await?;
+    }
+    let targets: Vec<_> = schema.fields().iter().cloned().zip(order.into_iter().map(Origin::Query)).collect();
+    let input = assign::fit(source, &targets, &name.to_string())?;
+    let def = TableDef {
+        name: name.clone(),
+        format: Format::Parquet,
+        location: location.clone(),
+        schema: schema.clone(),
+        partition_by: partition_by.clone(),
+        options: BTreeMap::new(),
+    };
+    let target = Target::parquet(location, schema, partition_by, WriteKind::Overwrite);
+    let target = Target { label: name.to_string(), create: Some(def), ..target };
+    target::write(input, target, context.settings, &context.job_id).map(Planned::Write)
+}
+
+fn exists(name: &TableName) -> Failure {
+    Failure::user("TABLE_EXISTS", format!("{name} exists already"))
+        .with_hint("Drop it first, or write CREATE OR REPLACE TABLE, or CREATE TABLE IF NOT EXISTS.")
+}
+
+pub(super) async fn view(context: &Context<'_>, create: &CreateView) -> Result<Planned, Failure> {
+    let name = names::table(context.statement, &create.name)?;
+    if create.if_not_exists && names::in_schemas(context.planner).contains(&name) {
+        return Ok(Planned::done(format!("view {name} was there already")));
+    }
+    let plan = query::plan(context, &create.source).await?;
+    query::analyze(context, &plan)?;
+    query::check_names(context, &create.columns, &plan)?;
+    let plan = renamed(plan, &create.columns)?;
+    let view = ViewDef { name: name.clone(), sql: create.source.to_string(), plan };
+    context.planner.engine.catalog().create_view(view, create.or_replace)?;
+    Ok(Planned::done(format!("view {name} is created")))
+}
+
+fn renamed(plan: LogicalPlan, columns: &[Ident]) -> Result<LogicalPlan, Failure> {
+    if columns.is_empty() {
+        return Ok(plan);
+    }
+    let column = |(i, ident): (usize, &Ident)| {
+        Expr::Column(Column::from(plan.schema().qualified_field(i))).alias(names::ident(ident))
+    };
+    let exprs: Vec<Expr> = columns.iter().enumerate().map(column).collect();
+    LogicalPlanBuilder::from(plan).project(exprs).and_then(LogicalPlanBuilder::build).map_err(|e| classify(&e))
+}
+
+pub(super) fn drop(context: &Context<'_>, drop: &Drop) -> Result<Planned, Failure> {
+    let catalog = context.planner.engine.catalog();
+    let at_name = |f: Failure| f.at(context.statement.place_of_name(&drop.name));
+    let (what, name, dropped) = match drop.kind {
+        DropKind::Schema => {
+            let [part] = drop.name.0.as_slice() else {
+                return Err(at_name(Failure::user("INVALID_NAME", format!("'{}' is not a schema's name", drop.name))));
+            };
+            let name = part.as_ident().map(names::ident).unwrap_or_default();
+            catalog.drop_schema(&name, drop.if_exists, drop.cascade).map_err(at_name)?;
+            ("schema", name, true)
+        }
+        DropKind::Table => {
+            let name = names::table(context.statement, &drop.name)?;
+            ("table", name.to_string(), catalog.drop_table(&name, drop.if_exists).map_err(at_name)?)
+        }
+        DropKind::View => {
+            let name = names::table(context.statement, &drop.name)?;
+            ("view", name.to_string(), catalog.drop_view(&name, drop.if_exists).map_err(at_name)?)
+        }
+    };
+    Ok(Planned::done(match dropped {
+        true => format!("{what} {name} is dropped"),
+        false => format!("there was no {what} {name}"),
+    }))
+}

@@ -1,0 +1,148 @@
+//! `INSERT INTO` and `INSERT OVERWRITE`.
+
+use datafusion::arrow::datatypes::FieldRef;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::scalar::ScalarValue;
+use selvedge_engine::catalog::{Format, TableDef};
+use selvedge_engine::sql::{Insert, nearest};
+use selvedge_model::Failure;
+
+use super::assign::{self, Origin};
+use super::partition::{self, AtIdent, PartitionClause};
+use super::statement::Context;
+use super::target::{self, Target};
+use super::{PlannedWrite, Planner, names, query, resolve};
+
+pub(super) async fn plan(context: &Context<'_>, insert: &Insert) -> Result<PlannedWrite, Failure> {
+    let name = names::table(context.statement, &insert.table)?;
+    let at_table = |f: Failure| f.at(context.statement.place_of_name(&insert.table));
+    let at_name = |(failure, ident): AtIdent| match ident {
+        Some(ident) => failure.at(context.statement.place_of_ident(&ident)),
+        None => at_table(failure),
+    };
+    let def = writable(context.planner, &name).map_err(at_table)?;
+    let clause = partition::resolve(insert, &def).map_err(at_name)?;
+    let source = query::positional_source(context, &insert.source).await?;
+    let targets = targets(insert, &def, &clause, &source).map_err(at_name)?;
+    let kind = partition::write_kind(insert.overwrite, &clause, &def);
+    let input = assign::fit(source, &targets, &def.name.to_string()).map_err(at_table)?;
+    let target = Target::parquet(def.location.clone(), def.schema.clone(), def.partition_by.clone(), kind);
+    let target = Target { label: def.name.to_string(), ..target };
+    target::write(input, target, context.settings, &context.job_id)
+}
+
+/// A table that rows can be written to.
+pub(super) fn writable(planner: &Planner, name: &selvedge_engine::catalog::TableName) -> Result<TableDef, Failure> {
+    let Some(def) = planner.engine.catalog().table(name) else {
+        let is_view = names::in_schemas(planner).contains(name);
+        return Err(match is_view {
+            true => Failure::user("NOT_A_TABLE", format!("{name} is a view, and a view cannot be written to")),
+            false => resolve::missing(planner, name),
+        });
+    };
+    if def.format != Format::Parquet {
+        let cause = format!("{name} is a table of {} files, and tables are written as Parquet only", def.format);
+        let hint = "Read it, and write into a Parquet table or with COPY (SELECT ...) TO.";
+        return Err(Failure::user("NOT_SUPPORTED", cause).with_hint(hint));
+    }
+    target::directory_only(def.location.clone())?;
+    Ok(def)
+}
+
+/// Where each of the table's columns comes from, in the table's order.
+fn targets(
+    insert: &Insert,
+    def: &TableDef,
+    clause: &PartitionClause,
+    source: &LogicalPlan,
+) -> Result<Vec<(FieldRef, Origin)>, AtIdent> {
+    let given = source.schema().fields().len();
+    let wanted = wanted(insert, def, clause)?;
+    if wanted.len() != given {
+        return Err((count_mismatch(given, &wanted, def, clause), None));
+    }
+    let mut targets = Vec::new();
+    for field in def.schema.fields() {
+        let fixed = clause.fixed.iter().find(|f| f.column == *field.name());
+        let position = wanted.iter().position(|column| column == field.name());
+        let origin = match (fixed, position) {
+            (Some(fixed), _) => Origin::Value(fixed.value.clone()),
+            (None, Some(position)) => Origin::Query(position),
+            (None, None) => Origin::Value(absent(field, def).map_err(|f| (f, None))?),
+        };
+        targets.push((field.clone(), origin));
+    }
+    Ok(targets)
+}
+
+/// The columns that the query's columns are for, in the query's order.
+fn wanted(insert: &Insert, def: &TableDef, clause: &PartitionClause) -> Result<Vec<String>, AtIdent> {
+    if insert.columns.is_empty() {
+        let data = def.schema.fields().iter().map(|f| f.name().clone()).filter(|n| !def.partition_by.contains(n));
+        return Ok(data.chain(clause.dynamic.iter().cloned()).collect());
+    }
+    let mut wanted: Vec<String> = Vec::new();
+    for ident in &insert.columns {
+        let column = names::ident(ident);
+        let at = || Some(ident.clone());
+        if def.schema.field_with_name(&column).is_err() {
+            let known = def.schema.fields().iter().map(|f| f.name().as_str());
+            let hint = match nearest(&column, known.clone()) {
+                Some(near) => format!("Did you mean {near}?"),
+                None => format!("It has {}.", known.collect::<Vec<_>>().join(", ")),
+            };
+            let cause = format!("table {} has no column {column}", def.name);
+            return Err((Failure::user("COLUMN_NOT_FOUND", cause).with_hint(hint), at()));
+        }
+        if wanted.contains(&column) {
+            return Err((Failure::user("DUPLICATE_COLUMN", format!("column {column} is listed twice")), at()));
+        }
+        if clause.fixed.iter().any(|f| f.column == column) {
+            let cause = format!("column {column} has its value in PARTITION already");
+            return Err((Failure::user("DUPLICATE_COLUMN", cause), at()));
+        }
+        wanted.push(column);
+    }
+    // Partition columns named without value come last where they are not listed.
+    let unlisted = insert.partition.iter().map(|i| names::ident(&i.column));
+    let unlisted: Vec<_> = unlisted.filter(|c| clause.dynamic.contains(c) && !wanted.contains(c)).collect();
+    wanted.extend(unlisted);
+    Ok(wanted)
+}
+
+/// What a column gets that is not listed.
+fn absent(field: &FieldRef, def: &TableDef) -> Result<ScalarValue, Failure> {
+    let (name, table) = (field.name(), &def.name);
+    if def.partition_by.contains(name) {
+        let cause = format!("partition column {name} of {table} is not listed");
+        let hint = format!("List it, or give its value: PARTITION ({name} = '...').");
+        return Err(Failure::user("SCHEMA_MISMATCH", cause).with_hint(hint));
+    }
+    if !field.is_nullable() {
+        let cause = format!("column {name} of {table} is NOT NULL and is not listed");
+        return Err(Failure::user("SCHEMA_MISMATCH", cause).with_hint("List it, and give it a value."));
+    }
+    ScalarValue::try_from(field.data_type()).map_err(|e| Failure::internal("INTERNAL", e.to_string()))
+}
+
+fn count_mismatch(given: usize, wanted: &[String], def: &TableDef, clause: &PartitionClause) -> Failure {
+    let columns = |n: usize| if n == 1 { "1 column".to_owned() } else { format!("{n} columns") };
+    let cause = format!(
+        "the query gives {}, but {} takes {}: {}",
+        columns(given),
+        def.name,
+        columns(wanted.len()),
+        wanted.join(", ")
+    );
+    let failure = Failure::user("SCHEMA_MISMATCH", cause);
+    if given == wanted.len() + clause.fixed.len() && !clause.fixed.is_empty() {
+        let fixed: Vec<_> = clause.fixed.iter().map(|f| f.column.as_str()).collect();
+        let verb = if fixed.len() == 1 { "has its value" } else { "have their values" };
+        return failure
+            .with_hint(format!("{} {verb} in PARTITION already: leave it out of the query.", fixed.join(", ")));
+    }
+    match clause.dynamic.is_empty() {
+        true => failure,
+        false => failure.with_hint(format!("The partition columns come last: {}.", clause.dynamic.join(", "))),
+    }
+}

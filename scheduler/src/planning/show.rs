@@ -1,0 +1,108 @@
+//! `SHOW` and `DESCRIBE`: rows about the catalog and the session.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::logical_expr::TableType;
+use datafusion::sql::sqlparser::ast::ObjectName;
+use selvedge_engine::catalog::TableName;
+use selvedge_engine::sql::{Show, nearest};
+use selvedge_model::Failure;
+
+use super::statement::Context;
+use super::{Planned, names, resolve};
+
+pub(super) async fn show(context: &Context<'_>, show: &Show) -> Result<Planned, Failure> {
+    match show {
+        Show::Tables(schema) => {
+            let schema = schema.as_ref().map(names::ident);
+            tables(context, schema.as_deref()).await
+        }
+        Show::Schemas => schemas(context),
+        Show::Columns(name) => describe(context, name).await,
+        Show::All => settings(context, None),
+        Show::Setting(key) => settings(context, Some(key)),
+    }
+}
+
+async fn tables(context: &Context<'_>, schema: Option<&str>) -> Result<Planned, Failure> {
+    if let Some(schema) = schema
+        && context.planner.engine.catalog().schema_location(schema).is_none()
+    {
+        return Err(Failure::user("SCHEMA_NOT_FOUND", format!("schema {schema} does not exist")));
+    }
+    let mut rows = Vec::new();
+    for name in names::in_schemas(context.planner).into_iter().filter(|n| schema.is_none_or(|s| s == n.schema)) {
+        let kind = match resolve::provider(context.planner, &name).await?.table_type() {
+            TableType::View => "view",
+            _ => "table",
+        };
+        let location = context.planner.engine.catalog().table(&name).map(|def| def.location.to_string());
+        rows.push(vec![name.schema, name.table, kind.to_owned(), location.unwrap_or_default()]);
+    }
+    done(&["schema", "name", "kind", "location"], rows)
+}
+
+fn schemas(context: &Context<'_>) -> Result<Planned, Failure> {
+    let engine = &context.planner.engine;
+    let catalog = engine.catalog().provider_list().catalog(names::CATALOG);
+    let mut schemas = catalog.map(|c| c.schema_names()).unwrap_or_default();
+    schemas.retain(|s| s != names::INFORMATION_SCHEMA);
+    schemas.sort();
+    let row = |schema: String| {
+        let location = match engine.catalog().schema_location(&schema).flatten() {
+            Some(location) => location,
+            None => engine.warehouse().join(&format!("{schema}/")),
+        };
+        vec![schema, location.to_string()]
+    };
+    done(&["schema", "location"], schemas.into_iter().map(row).collect())
+}
+
+pub(super) async fn describe(context: &Context<'_>, name: &ObjectName) -> Result<Planned, Failure> {
+    let at_name = |f: Failure| f.at(context.statement.place_of_name(name));
+    let table = names::table(context.statement, name)?;
+    let provider = resolve::provider(context.planner, &table).await.map_err(at_name)?;
+    let partition_by = partition_columns(context, &table);
+    let schema = provider.schema();
+    let rows = schema.fields().iter().map(|field| {
+        let nullable = if field.is_nullable() { "YES" } else { "NO" };
+        let partition = if partition_by.contains(field.name()) { "YES" } else { "NO" };
+        vec![field.name().clone(), field.data_type().to_string(), nullable.to_owned(), partition.to_owned()]
+    });
+    done(&["column", "type", "nullable", "partition"], rows.collect())
+}
+
+fn partition_columns(context: &Context<'_>, table: &TableName) -> Vec<String> {
+    context.planner.engine.catalog().table(table).map(|def| def.partition_by).unwrap_or_default()
+}
+
+fn settings(context: &Context<'_>, key: Option<&str>) -> Result<Planned, Failure> {
+    let mut entries = context.state.config_options().entries();
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
+    if let Some(key) = key {
+        if !entries.iter().any(|e| e.key == key) {
+            let failure = Failure::user("INVALID_SETTING", format!("there is no setting {key}"));
+            return Err(match nearest(key, entries.iter().map(|e| e.key.as_str())) {
+                Some(near) => failure.with_hint(format!("Did you mean {near}?")),
+                None => failure.with_hint("SHOW ALL lists what there is."),
+            });
+        }
+        entries.retain(|e| e.key == key);
+    }
+    let rows = entries.into_iter().map(|e| vec![e.key, e.value.unwrap_or_default(), e.description.to_owned()]);
+    done(&["setting", "value", "description"], rows.collect())
+}
+
+fn done(columns: &[&str], rows: Vec<Vec<String>>) -> Result<Planned, Failure> {
+    let fields: Vec<Field> = columns.iter().map(|name| Field::new(*name, DataType::Utf8, false)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let column = |i: usize| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.get(i).map_or("", String::as_str))))
+    };
+    let arrays = (0..columns.len()).map(column).collect();
+    let batch = RecordBatch::try_new(schema.clone(), arrays)
+        .map_err(|e| Failure::internal("INTERNAL", format!("cannot show rows: {e}")))?;
+    Ok(Planned::Done { message: format!("{} rows", rows.len()), result: Some(vec![batch]), schema })
+}

@@ -1,0 +1,77 @@
+//! Sends each kind of statement to the file that plans it.
+
+use datafusion::execution::SessionState;
+use selvedge_engine::error::classify;
+use selvedge_engine::session::Settings;
+use selvedge_engine::sql::{ScriptStatement, StatementKind};
+use selvedge_model::failure::HasFailure as _;
+use selvedge_model::{Failure, StatementAttempt};
+
+use super::{Planned, Planner, adaptive, copy, create, explain, external, insert, query, show};
+
+/// What planning one statement needs.
+pub(super) struct Context<'a> {
+    pub planner: &'a Planner,
+    pub statement: &'a ScriptStatement,
+    pub state: SessionState,
+    pub settings: &'a Settings,
+    pub job_id: String,
+}
+
+pub(super) async fn plan(
+    planner: &Planner,
+    statement: &ScriptStatement,
+    settings: &mut Settings,
+    attempt: &StatementAttempt,
+) -> Result<(SessionState, Planned), Failure> {
+    if let StatementKind::Set { key, value } = &statement.kind {
+        settings.set(key, value)?;
+        return Ok((session(planner, settings)?, Planned::done(format!("{key} = {value}"))));
+    }
+    let state = session(planner, settings)?;
+    let mut context = Context { planner, statement, state, settings, job_id: attempt.job_id() };
+    let planned = dispatch(&context, &statement.kind).await?;
+    let plan = match &planned {
+        Planned::Query { plan } => Some(plan),
+        Planned::Write(write) => Some(&write.plan),
+        Planned::Done { .. } => None,
+    };
+    if let Some(plan) = plan {
+        adaptive::decide(&mut context.state, plan, settings)?;
+    }
+    Ok((context.state, planned))
+}
+
+/// A session for planning: as the engine makes them, with places of names kept.
+pub(super) fn session(planner: &Planner, settings: &Settings) -> Result<SessionState, Failure> {
+    let mut state = planner.engine.session(settings).map_err(|e| e.failure())?;
+    state.config_mut().options_mut().set("datafusion.sql_parser.collect_spans", "true").map_err(|e| classify(&e))?;
+    Ok(state)
+}
+
+/// Plans a statement of any kind but `SET`.
+pub(super) async fn dispatch(context: &Context<'_>, kind: &StatementKind) -> Result<Planned, Failure> {
+    match kind {
+        StatementKind::Query(query) => {
+            let plan = query::plan(context, query).await?;
+            query::analyze(context, &plan)?;
+            Ok(Planned::Query { plan })
+        }
+        StatementKind::Explain { analyze, verbose, statement } => {
+            Box::pin(explain::explain(context, *analyze, *verbose, statement)).await
+        }
+        StatementKind::CreateSchema(create) => create::schema(context, create),
+        StatementKind::CreateTable(create) => create::table(context, create).await,
+        StatementKind::CreateTableAs(create) => create::table_as(context, create).await,
+        StatementKind::CreateExternalTable(create) => external::create(context, create).await,
+        StatementKind::CreateView(create) => create::view(context, create).await,
+        StatementKind::Drop(drop) => create::drop(context, drop),
+        StatementKind::Insert(insert) => insert::plan(context, insert).await.map(Planned::Write),
+        StatementKind::Copy(copy) => copy::plan(context, copy).await.map(Planned::Write),
+        StatementKind::Show(show) => show::show(context, show).await,
+        StatementKind::Describe(name) => show::describe(context, name).await,
+        StatementKind::Set { key, .. } => {
+            Err(Failure::internal("INTERNAL", format!("SET {key} was to be planned without its settings")))
+        }
+    }
+}

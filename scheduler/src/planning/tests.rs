@@ -1,0 +1,335 @@
+//! Statements planned on a real catalog and real files: what comes out, and what each mistake is called and where.
+
+use std::collections::BTreeMap;
+
+use ballista_core::extension::SessionConfigExt as _;
+use datafusion::arrow::array::{Array, AsArray};
+use datafusion::prelude::SessionContext;
+use selvedge_engine::session::EngineOptions;
+use selvedge_engine::sql::{Script, prepare};
+use selvedge_engine::store::StoreOptions;
+
+use super::*;
+
+struct Bench {
+    planner: Planner,
+    settings: Settings,
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    /// Orders in Parquet, and a partitioned table to write to.
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::new(EngineOptions {
+            store: StoreOptions::default(),
+            warehouse: Location::parse(dir.path().join("warehouse").to_str().unwrap()).unwrap(),
+            memory_bytes: None,
+            spill_dir: None,
+            spill_limit_bytes: None,
+            target_partitions: 2,
+        })
+        .unwrap();
+        let orders = dir.path().join("orders.parquet");
+        SessionContext::new()
+            .sql("SELECT * FROM (VALUES (1, 'a', 1.5, DATE '2026-01-01')) AS t(id, name, price, day)")
+            .await
+            .unwrap()
+            .write_parquet(orders.to_str().unwrap(), Default::default(), None)
+            .await
+            .unwrap();
+        let mut bench = Self { planner: Planner::new(engine), settings: Settings::new(), dir };
+        let setup = format!(
+            "CREATE EXTERNAL TABLE orders STORED AS PARQUET LOCATION '{}';
+             CREATE TABLE mart (id BIGINT NOT NULL, name STRING, n INT) PARTITIONED BY (ds DATE, region STRING);
+             CREATE TABLE flat (id BIGINT, name STRING)",
+            orders.display()
+        );
+        bench.run(&setup).await.unwrap();
+        bench
+    }
+
+    async fn run(&mut self, text: &str) -> Result<Vec<(SessionState, Planned)>, Failure> {
+        let mut all = Vec::new();
+        for statement in script(text).statements {
+            let attempt = StatementAttempt { run: "r1".parse().unwrap(), statement: statement.index, attempt: 1 };
+            all.push(self.planner.plan(&statement, &mut self.settings, &attempt).await?);
+        }
+        Ok(all)
+    }
+
+    async fn write(&mut self, text: &str) -> PlannedWrite {
+        match self.run(text).await.unwrap_or_else(|f| panic!("{text}: {f}")).pop() {
+            Some((_, Planned::Write(write))) => write,
+            _ => panic!("{text} is not a write"),
+        }
+    }
+
+    async fn refusal(&mut self, text: &str) -> String {
+        match self.run(text).await {
+            Ok(_) => panic!("{text} was planned"),
+            Err(failure) => shown(&failure),
+        }
+    }
+
+    async fn check(&self, text: &str) -> Vec<String> {
+        match self.planner.check(&script(text), &self.settings).await {
+            Ok(()) => Vec::new(),
+            Err(failure) => std::iter::once(&failure).chain(&failure.others).map(shown).collect(),
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+}
+
+fn script(text: &str) -> Script {
+    prepare(text, &BTreeMap::new()).unwrap_or_else(|f| panic!("{text}: {f}"))
+}
+
+fn shown(f: &Failure) -> String {
+    let at = f.place.as_ref().map(|p| format!("{}:{} ", p.line, p.column)).unwrap_or_default();
+    format!("{} {at}{} | {}", f.code, f.cause, f.hint)
+}
+
+fn columns(write: &PlannedWrite) -> Vec<String> {
+    // The write's own output is the manifest; below it is the query, cast and ordered.
+    let input = write.plan.inputs().into_iter().next().cloned().unwrap();
+    input.schema().fields().iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect()
+}
+
+#[tokio::test]
+async fn an_insert_is_cast_and_ordered_to_the_table() {
+    let mut bench = Bench::new().await;
+    let write = bench.write("INSERT INTO mart SELECT id, name, 7, day, 'eu' FROM orders").await;
+    assert_eq!(write.kind, WriteKind::Append);
+    assert_eq!(columns(&write), ["id Int64", "name Utf8", "n Int32", "ds Date32", "region Utf8"]);
+    let write = bench.write("INSERT OVERWRITE mart (region, ds, id) SELECT 'eu', '2026-01-01', 1").await;
+    assert_eq!(write.kind, WriteKind::OverwriteDynamic);
+    assert_eq!(columns(&write), ["id Int64", "name Utf8", "n Int32", "ds Date32", "region Utf8"]);
+    bench.write("INSERT INTO mart SELECT 1, NULL, 1, NULL, NULL UNION ALL SELECT id, name, 2, day, name FROM orders").await;
+    let write = bench.write("INSERT OVERWRITE flat SELECT id, name FROM flat").await;
+    assert_eq!(write.kind, WriteKind::Overwrite);
+}
+
+#[tokio::test]
+async fn partition_values_decide_what_is_overwritten() {
+    let mut bench = Bench::new().await;
+    let fixed = |v: &[(&str, &str)]| {
+        WriteKind::OverwriteStatic(v.iter().map(|(c, v)| ((*c).to_owned(), Some((*v).to_owned()))).collect())
+    };
+    for (sql, kind) in [
+        (
+            "INSERT OVERWRITE mart PARTITION (ds = '2026-01-01', region) SELECT 1, 'a', 2, 'eu'",
+            fixed(&[("ds", "2026-01-01")]),
+        ),
+        (
+            "INSERT OVERWRITE mart PARTITION (region = 'eu', ds = DATE '2026-01-01') SELECT 1, 'a', 2",
+            fixed(&[("ds", "2026-01-01"), ("region", "eu")]),
+        ),
+        (
+            "INSERT OVERWRITE mart PARTITION (region, ds) SELECT 1, 'a', 2, 'eu', DATE '2026-01-01'",
+            WriteKind::OverwriteDynamic,
+        ),
+        ("INSERT INTO mart PARTITION (ds = '2026-01-01') SELECT 1, 'a', 2, 'eu'", WriteKind::Append),
+    ] {
+        let write = bench.write(sql).await;
+        assert_eq!(write.kind, kind, "{sql}");
+        assert_eq!(columns(&write), ["id Int64", "name Utf8", "n Int32", "ds Date32", "region Utf8"], "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn an_insert_that_does_not_fit_is_refused_by_name() {
+    let mut bench = Bench::new().await;
+    for (sql, expected) in [
+        (
+            "INSERT INTO mart SELECT 1, 'a', 2",
+            "SCHEMA_MISMATCH 1:13 the query gives 3 columns, but public.mart takes 5 columns: id, name, n, ds, region | The partition columns come last",
+        ),
+        (
+            "INSERT INTO mart PARTITION (ds = '2026-01-01') SELECT 1, 'a', 2, DATE '2026-01-01', 'x'",
+            "SCHEMA_MISMATCH 1:13 the query gives 5 columns, but public.mart takes 4 columns: id, name, n, region | ds has its value in PARTITION already",
+        ),
+        (
+            "INSERT INTO flat SELECT name, id FROM orders",
+            "SCHEMA_MISMATCH 1:13 column id of public.flat is Int64, but the query's column 1 (name) is Utf8",
+        ),
+        (
+            "INSERT INTO flat SELECT price, name FROM orders",
+            "SCHEMA_MISMATCH 1:13 column id of public.flat is Int64, but the query's column 1 (price) is Float64 | Where",
+        ),
+        (
+            "INSERT INTO flat (id, nmae) SELECT 1, 'a'",
+            "COLUMN_NOT_FOUND 1:23 table public.flat has no column nmae | Did you mean name?",
+        ),
+        ("INSERT INTO flat (id, id) SELECT 1, 1", "DUPLICATE_COLUMN 1:23 "),
+        (
+            "INSERT INTO mart (id, name) SELECT 1, 'a'",
+            "SCHEMA_MISMATCH 1:13 partition column ds of public.mart is not listed",
+        ),
+        (
+            "INSERT INTO mart PARTITION (ds = '2026-01-01', region = 'x') (name) SELECT 'a'",
+            "SCHEMA_MISMATCH 1:13 column id of public.mart is NOT NULL and is not listed",
+        ),
+        (
+            "INSERT OVERWRITE mart PARTITION (ds = 'soon') SELECT 1, 'a', 1, 'x'",
+            "INVALID_PARTITION 1:34 'soon' is not a value of partition column ds, a Date32",
+        ),
+        (
+            "INSERT OVERWRITE mart PARTITION (region = 'eu') SELECT 1, 'a', 1, DATE '2026-01-01'",
+            "INVALID_PARTITION 1:34 partition column region has a value, but ds before it has none",
+        ),
+        (
+            "INSERT OVERWRITE mart PARTITION (dss = 'x') SELECT 1",
+            "INVALID_PARTITION 1:34 dss is not a partition column of public.mart | Did you mean ds?",
+        ),
+        (
+            "INSERT INTO flatt SELECT 1",
+            "TABLE_NOT_FOUND 1:13 table public.flatt does not exist | Did you mean public.flat?",
+        ),
+        ("INSERT INTO orders SELECT 1", "INVALID_LOCATION 1:13 "),
+    ] {
+        let found = bench.refusal(sql).await;
+        assert!(found.starts_with(expected), "{sql}\nexpected {expected}\nfound    {found}");
+    }
+}
+
+#[tokio::test]
+async fn planning_errors_point_at_the_name() {
+    let mut bench = Bench::new().await;
+    for (sql, expected) in [
+        (
+            "SELECT id\nFROM ordrs",
+            "TABLE_NOT_FOUND 2:6 table public.ordrs does not exist | Did you mean public.orders?",
+        ),
+        ("SELECT\n  nam FROM orders", "COLUMN_NOT_FOUND 2:3 column nam does not exist | Did you mean name?"),
+        ("SELECT uppr(name) FROM orders", "FUNCTION_NOT_FOUND 1:8 function uppr does not exist | Did you mean"),
+        ("SELECT 1 INTO t", "NOT_SUPPORTED 1:1 a query cannot also write"),
+        ("{# é #} SELECT '{{ 'long' }}' AS a,\n b FROM orders", "COLUMN_NOT_FOUND 2:2 "),
+    ] {
+        let found = bench.refusal(sql).await;
+        assert!(found.starts_with(expected), "{sql}\nexpected {expected}\nfound    {found}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_table_takes_its_columns_and_place_from_the_statement() {
+    let mut bench = Bench::new().await;
+    bench.run("CREATE SCHEMA s").await.unwrap();
+    let sql = "CREATE TABLE s.t PARTITIONED BY (day) AS SELECT id, day, name FROM orders";
+    let write = bench.write(sql).await;
+    let def = write.create.clone().unwrap();
+    assert_eq!(def.name.to_string(), "s.t");
+    assert!(def.location.to_string().ends_with("/warehouse/s/t/"), "{}", def.location);
+    assert_eq!(columns(&write), ["id Int64", "name Utf8", "day Date32"]);
+    assert_eq!(write.kind, WriteKind::Overwrite);
+    for (sql, expected) in [
+        ("CREATE TABLE flat AS SELECT 1 AS a", "TABLE_EXISTS 1:14 "),
+        ("CREATE TABLE nos.t AS SELECT 1 AS a", "SCHEMA_NOT_FOUND 1:14 schema nos does not exist"),
+        ("CREATE TABLE t AS SELECT 1 AS a, 2 AS a", "DUPLICATE_COLUMN 1:1 two columns"),
+        ("CREATE TABLE t AS SELECT a.id, b.id FROM orders a, orders b", "DUPLICATE_COLUMN 1:1 the query has two"),
+        ("CREATE TABLE t AS SELECT NULL AS a", "INVALID_COLUMN 1:1 column a is NULL in every row"),
+        ("CREATE TABLE t PARTITIONED BY (dy) AS SELECT 1 AS a, 2 AS ds", "COLUMN_NOT_FOUND 1:1 partition column dy"),
+        ("CREATE TABLE t PARTITIONED BY (a) AS SELECT 1 AS a", "INVALID_PARTITION 1:1 every column"),
+        ("CREATE TABLE t (a, b) AS SELECT 1", "SCHEMA_MISMATCH 1:20 2 columns are named, but the query has 1"),
+        ("CREATE TABLE t (a INT, A STRING)", "DUPLICATE_COLUMN 1:24 column A is declared twice"),
+    ] {
+        let found = bench.refusal(sql).await;
+        assert!(found.starts_with(expected), "{sql}\nexpected {expected}\nfound    {found}");
+    }
+    let occupied = format!("CREATE TABLE t LOCATION '{}' AS SELECT 1 AS a", bench.dir.path().display());
+    assert!(bench.refusal(&occupied).await.starts_with("LOCATION_NOT_EMPTY"));
+    let replaced = occupied.replace("CREATE TABLE", "CREATE OR REPLACE TABLE");
+    assert_eq!(bench.write(&replaced).await.kind, WriteKind::Overwrite);
+}
+
+#[tokio::test]
+async fn copies_go_to_files_and_empty_directories() {
+    let mut bench = Bench::new().await;
+    let file = bench.path("out/x.csv");
+    let write = bench.write(&format!("COPY orders TO '{file}'")).await;
+    assert!(write.location.to_string().ends_with("/out/"), "{}", write.location);
+    assert_eq!(write.target, format!("file://{file}"));
+    let dir = bench.path("parts/");
+    let write = bench.write(&format!("COPY (SELECT id, day FROM orders) TO '{dir}' PARTITIONED BY (day)")).await;
+    assert_eq!((write.kind, write.partition_by), (WriteKind::Append, vec!["day".to_owned()]));
+    let full = bench.path("");
+    assert!(bench.refusal(&format!("COPY orders TO '{full}'")).await.starts_with("LOCATION_NOT_EMPTY"));
+    let write = bench.write(&format!("COPY orders TO '{full}' OPTIONS (mode 'overwrite')")).await;
+    assert_eq!(write.kind, WriteKind::Overwrite);
+    let found = bench.refusal(&format!("COPY orders TO '{dir}' OPTIONS (moed 'append')")).await;
+    assert!(found.starts_with("INVALID_OPTION 1:1 COPY has no option moed | Did you mean mode?"), "{found}");
+}
+
+#[tokio::test]
+async fn views_are_planned_and_read_back() {
+    let mut bench = Bench::new().await;
+    bench
+        .run("CREATE VIEW v (k, v) AS SELECT id, name FROM orders; SELECT k, v FROM v; COPY v TO '/tmp/never/x.csv'")
+        .await
+        .unwrap();
+    let found = bench.refusal("INSERT INTO v SELECT 1, 'a'").await;
+    assert!(found.starts_with("NOT_A_TABLE 1:13 public.v is a view"), "{found}");
+}
+
+#[tokio::test]
+async fn plans_with_partitioned_windows_are_not_adaptive() {
+    let mut bench = Bench::new().await;
+    for (sql, adaptive) in [
+        ("SELECT id FROM orders", true),
+        ("SELECT row_number() OVER (ORDER BY id) FROM orders", true),
+        ("SELECT row_number() OVER (PARTITION BY name ORDER BY id) FROM orders", false),
+        ("SELECT * FROM orders WHERE id IN (SELECT sum(id) OVER (PARTITION BY name) FROM orders)", false),
+        ("INSERT INTO flat SELECT sum(id) OVER (PARTITION BY name) AS s, name FROM orders", false),
+        ("SET selvedge.planner.adaptive = false; SELECT id FROM orders", false),
+    ] {
+        let (state, _) = bench.run(sql).await.unwrap().pop().unwrap();
+        assert_eq!(state.config().ballista_adaptive_query_planner_enabled(), adaptive, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn show_and_describe_give_rows() {
+    let mut bench = Bench::new().await;
+    for (sql, expected) in [
+        ("SHOW TABLES", "public"),
+        ("SHOW SCHEMAS", "public"),
+        ("DESCRIBE mart", "id"),
+        ("SHOW datafusion.execution.batch_size", "datafusion.execution.batch_size"),
+        ("EXPLAIN SELECT id FROM orders", "logical_plan"),
+    ] {
+        let Some((_, Planned::Done { result: Some(rows), .. })) = bench.run(sql).await.unwrap().pop() else {
+            panic!("{sql}")
+        };
+        let first = rows[0].column(0);
+        let first = first.as_string_opt::<i32>().map(|a| a.value(0).to_owned());
+        assert_eq!(first.as_deref(), Some(expected), "{sql}");
+        assert!(rows[0].column(0).null_count() == 0);
+    }
+}
+
+#[tokio::test]
+async fn a_script_is_checked_as_a_whole_and_changes_nothing() {
+    let bench = Bench::new().await;
+    let out = bench.path("made");
+    let good = format!(
+        "CREATE TABLE a AS SELECT id, name FROM orders;
+         INSERT INTO a SELECT id, name FROM a;
+         COPY a TO '{out}/';
+         CREATE EXTERNAL TABLE made STORED AS PARQUET LOCATION '{out}';
+         SELECT name FROM made;
+         DROP TABLE a;
+         CREATE TABLE a AS SELECT 1 AS x;
+         SELECT x FROM a"
+    );
+    assert_eq!(bench.check(&good).await, Vec::<String>::new());
+    assert!(!names::known(&bench.planner).contains(&"public.a".to_owned()));
+    let bad = "CREATE TABLE a AS SELECT id, nme FROM orders;\nSELECT * FROM a;\nSET selvedge.no = 1;\nSELECT * FROM b";
+    let found = bench.check(bad).await;
+    let codes: Vec<_> = found.iter().map(|f| f.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(codes[0], "COLUMN_NOT_FOUND 1:30", "{found:#?}");
+    assert_eq!(codes.len(), 3, "{found:#?}");
+    assert!(codes[1].ends_with("3:1") && codes[2] == "TABLE_NOT_FOUND 4:15", "{found:#?}");
+}

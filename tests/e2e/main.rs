@@ -1,0 +1,25 @@
+//! End-to-end tests: the real binary, real processes, a real S3 server, and engines that share no code as oracles.
+//!
+//! `stage` holds what tests share: one S3 server with the TPC-H data in it, and one healthy cluster. A test that breaks
+//! something starts a cluster of its own. `make test` installs what they need; `make tools` alone does too.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "the whole crate is tests: a panic with its message is how they fail"
+)]
+
+mod bad_input;
+mod cancel;
+mod drain;
+mod example_jobs;
+mod interrupt;
+mod lost_messages;
+mod observability;
+mod oracles;
+mod recovery;
+mod sql_jobs;
+mod stage;
+mod tpch;
+mod writes;
