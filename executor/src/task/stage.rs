@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use ballista_core::JobId;
 use ballista_core::extension::SessionConfigHelperExt;
-use ballista_core::serde::protobuf::{
-    OperatorMetricsSet, ShuffleWritePartition, SuccessfulTask, TaskDefinition,
-};
+use ballista_core::serde::protobuf::{OperatorMetricsSet, ShuffleWritePartition, SuccessfulTask, TaskDefinition};
 use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
@@ -36,8 +34,8 @@ impl Stage {
     pub(super) fn prepare(runner: &TaskRunner, definition: &TaskDefinition, stop: &CancellationToken) -> Result<Self> {
         let task = super::status::task_ref(definition);
         let context = Arc::new(task_context(runner, definition));
-        let plan = PhysicalPlanNode::try_decode(&definition.plan)?
-            .try_into_physical_plan(&context, runner.codec.as_ref())?;
+        let plan =
+            PhysicalPlanNode::try_decode(&definition.plan)?.try_into_physical_plan(&context, runner.codec.as_ref())?;
         let cause = Cause::default();
         let plan = guard(replace_readers(plan, runner.shuffle.clone())?, stop, &cause)?;
         let work_dir = runner.shuffle_dir.join(task_dir(&task));
