@@ -108,7 +108,9 @@ async fn an_insert_is_cast_and_ordered_to_the_table() {
     let write = bench.write("INSERT OVERWRITE mart (region, ds, id) SELECT 'eu', '2026-01-01', 1").await;
     assert_eq!(write.kind, WriteKind::OverwriteDynamic);
     assert_eq!(columns(&write), ["id Int64", "name Utf8", "n Int32", "ds Date32", "region Utf8"]);
-    bench.write("INSERT INTO mart SELECT 1, NULL, 1, NULL, NULL UNION ALL SELECT id, name, 2, day, name FROM orders").await;
+    bench
+        .write("INSERT INTO mart SELECT 1, NULL, 1, NULL, NULL UNION ALL SELECT id, name, 2, day, name FROM orders")
+        .await;
     let write = bench.write("INSERT OVERWRITE flat SELECT id, name FROM flat").await;
     assert_eq!(write.kind, WriteKind::Overwrite);
 }
@@ -161,8 +163,8 @@ async fn an_insert_that_does_not_fit_is_refused_by_name() {
             "SCHEMA_MISMATCH 1:13 column id of public.flat is Int64, but the query's column 1 (price) is Float64 | Where",
         ),
         (
-            "INSERT INTO flat (id, nmae) SELECT 1, 'a'",
-            "COLUMN_NOT_FOUND 1:23 table public.flat has no column nmae | Did you mean name?",
+            "INSERT INTO flat (id, nam) SELECT 1, 'a'",
+            "COLUMN_NOT_FOUND 1:23 table public.flat has no column nam | Did you mean name?",
         ),
         ("INSERT INTO flat (id, id) SELECT 1, 1", "DUPLICATE_COLUMN 1:23 "),
         (
