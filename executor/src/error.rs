@@ -52,10 +52,12 @@ impl HasFailure for ExecutorError {
         match self {
             Self::WorkDir { .. } => Failure::user("WORK_DIR_UNUSABLE", self.to_string())
                 .with_hint("Name a directory on a local disk that this user may write to, with --work-dir"),
-            Self::Listen { .. } => Failure::user("PORT_IN_USE", self.to_string())
-                .with_hint("Choose another port, or 0 for a free one"),
-            Self::SchedulerAddress { .. } => Failure::user("BAD_CONFIG", self.to_string())
-                .with_hint("It looks like http://127.0.0.1:50050"),
+            Self::Listen { .. } => {
+                Failure::user("PORT_IN_USE", self.to_string()).with_hint("Choose another port, or 0 for a free one")
+            }
+            Self::SchedulerAddress { .. } => {
+                Failure::user("BAD_CONFIG", self.to_string()).with_hint("It looks like http://127.0.0.1:50050")
+            }
             Self::Setup { .. } => Failure::internal("INTERNAL", self.to_string()),
             Self::Engine(engine) => engine.failure(),
         }

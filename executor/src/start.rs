@@ -115,10 +115,8 @@ fn new_id() -> Result<ExecutorId, ExecutorError> {
 }
 
 fn connect(scheduler: &str) -> Result<Channel, ExecutorError> {
-    let endpoint = Endpoint::from_shared(scheduler.to_owned()).map_err(|e| ExecutorError::SchedulerAddress {
-        url: scheduler.to_owned(),
-        cause: e.to_string(),
-    })?;
+    let endpoint = Endpoint::from_shared(scheduler.to_owned())
+        .map_err(|e| ExecutorError::SchedulerAddress { url: scheduler.to_owned(), cause: e.to_string() })?;
     Ok(endpoint
         .connect_timeout(Duration::from_secs(5))
         .tcp_nodelay(true)

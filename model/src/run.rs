@@ -183,6 +183,17 @@ impl StatementRecord {
     }
 }
 
+/// What was submitted, so that it can be submitted again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Submission {
+    /// The script as written, empty for a DataFrame job.
+    pub script: String,
+    /// The script's file name.
+    pub file_name: String,
+    /// Settings given beside it.
+    pub settings: BTreeMap<String, String>,
+}
+
 /// One run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -208,6 +219,8 @@ pub struct RunRecord {
     pub params: BTreeMap<String, String>,
     /// Whether somebody asked to end it.
     pub cancel_requested: bool,
+    /// What was submitted.
+    pub submission: Submission,
 }
 
 /// What happens to a run.
@@ -381,6 +394,7 @@ mod tests {
             failure: None,
             params: BTreeMap::new(),
             cancel_requested: false,
+            submission: Submission::default(),
         }
     }
 

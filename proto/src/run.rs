@@ -210,6 +210,8 @@ impl TryFrom<v1::Run> for RunRecord {
             failure: run.failure.map(Into::into),
             params: run.params.into_iter().collect(),
             cancel_requested: run.cancel_requested,
+            // Does not travel with a run; GetRun answers it beside.
+            submission: Default::default(),
         })
     }
 }
@@ -275,6 +277,7 @@ mod tests {
             failure: Some(Failure::internal("INTERNAL", "bug")),
             params: BTreeMap::from([("ds".into(), "2026-01-01".into())]),
             cancel_requested: true,
+            submission: Default::default(),
         }
     }
 

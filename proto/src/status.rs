@@ -56,7 +56,9 @@ fn code_of(failure: &Failure) -> Code {
         (Domain::External, _) => Code::Unavailable,
         (Domain::Internal, _) => Code::Internal,
         (Domain::User, "QUEUE_FULL" | "OUT_OF_MEMORY" | "DISK_FULL" | "TOO_LARGE") => Code::ResourceExhausted,
-        (Domain::User, "ACCESS_DENIED" | "RUN_ENDED" | "NOT_WRITABLE" | "SHUTTING_DOWN") => Code::FailedPrecondition,
+        (Domain::User, "ACCESS_DENIED" | "EXECUTOR_LOST" | "RUN_ENDED" | "NOT_WRITABLE" | "SHUTTING_DOWN") => {
+            Code::FailedPrecondition
+        }
         (Domain::User, code) if code.ends_with("_NOT_FOUND") => Code::NotFound,
         (Domain::User, code) if code.ends_with("_EXISTS") || code.ends_with("_NOT_EMPTY") => Code::FailedPrecondition,
         (Domain::User, _) => Code::InvalidArgument,

@@ -249,3 +249,7 @@ fn ended_early(
 fn stopped(service: &'static str, cause: impl ToString) -> SchedulerError {
     SchedulerError::Serve { service, cause: cause.to_string() }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -6,7 +6,7 @@ use std::io::Write;
 use futures::StreamExt as _;
 use selvedge::{QueryEvent, QueryStream, Submission};
 
-use super::{Engine, script, stdout};
+use super::{Engine, script};
 use crate::args::{ScriptSource, Target};
 use crate::error::CliError;
 use crate::output::{Format, Rows};
@@ -70,19 +70,19 @@ async fn print(engine: &Engine, mut events: QueryStream, terminal: Terminal, for
 }
 
 /// Prints events.
-struct Shown<W> {
+struct Shown {
     format: Format,
-    rows: Option<Rows<W>>,
+    rows: Option<Rows<Box<dyn Write + Send>>>,
     results: usize,
     terminal: Terminal,
 }
 
-impl Shown<Box<dyn Write + Send>> {
+impl Shown {
     fn event(&mut self, event: QueryEvent) -> Result<(), CliError> {
         match event {
             QueryEvent::Run(_) | QueryEvent::Start { .. } => {}
             QueryEvent::Schema(schema) => {
-                let mut out: Box<dyn Write + Send> = Box::new(std::io::BufWriter::new(stdout_locked()));
+                let mut out: Box<dyn Write + Send> = Box::new(std::io::BufWriter::new(std::io::stdout()));
                 if self.results > 0 && self.format != Format::Json {
                     writeln!(out)?;
                 }
@@ -104,10 +104,6 @@ impl Shown<Box<dyn Write + Send>> {
         }
         Ok(())
     }
-}
-
-fn stdout_locked() -> impl Write + Send {
-    std::io::stdout()
 }
 
 /// Progress until the first row, on a terminal.

@@ -21,7 +21,7 @@ impl Grid {
     pub fn with_alignment(headers: Vec<String>, right: Vec<bool>) -> Self {
         let mut table = Table::new();
         // Lines between cells only, and one below the header.
-        table.load_preset("     ──  ──           ");
+        table.load_preset("     ──            ");
         table.set_content_arrangement(ContentArrangement::Disabled);
         let cells: Vec<Cell> = headers.iter().zip(&right).map(|(name, &right)| aligned(name, right)).collect();
         table.set_header(cells);

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow::compute::CastOptions;
-use arrow::csv::{QuoteStyle, WriterBuilder as CsvWriterBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::LineDelimitedWriter;
@@ -61,7 +60,7 @@ impl<W: Write> Rows<W> {
             }
             Sink::Json => json_lines(&mut self.out, &printable(batch)?)?,
             Sink::Csv { header } => {
-                csv(&mut self.out, &printable(batch)?, std::mem::take(header))?;
+                csv(&mut self.out, batch, std::mem::take(header))?;
             }
         }
         self.rows += batch.num_rows();
@@ -119,11 +118,36 @@ pub fn rows_as_json(batches: &[RecordBatch]) -> Result<serde_json::Value, CliErr
     serde_json::from_slice(&writer.into_inner()).map_err(|e| CliError::local("cannot print the result", &e))
 }
 
-fn csv(out: &mut impl Write, batch: &RecordBatch, header: bool) -> Result<(), ArrowError> {
-    CsvWriterBuilder::new().with_header(header).with_quote_style(QuoteStyle::Necessary).build(out).write(batch)
+/// Written by hand, since Arrow's writer neither tells NULL from an empty string nor knows lists.
+fn csv(out: &mut impl Write, batch: &RecordBatch, header: bool) -> Result<(), CliError> {
+    if header {
+        let names: Vec<String> = batch.schema().fields().iter().map(|f| csv_field(f.name())).collect();
+        writeln!(out, "{}", names.join(","))?;
+    }
+    let options = FormatOptions::default().with_display_error(true);
+    let formatters =
+        batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options)).collect::<Result<Vec<_>, _>>()?;
+    for row in 0..batch.num_rows() {
+        for (i, (formatter, column)) in formatters.iter().zip(batch.columns()).enumerate() {
+            if i > 0 {
+                out.write_all(b",")?;
+            }
+            if column.is_valid(row) {
+                out.write_all(csv_field(&formatter.value(row).to_string()).as_bytes())?;
+            }
+        }
+        out.write_all(b"\n")?;
+    }
+    Ok(())
 }
 
-/// The batch with columns that JSON and CSV have no form for (intervals, lists in CSV, ...) as text.
+/// Quoted where it must be; an empty string always is.
+pub(super) fn csv_field(text: &str) -> String {
+    let plain = !text.is_empty() && !text.contains([',', '"', '\n', '\r']) && text.trim().len() == text.len();
+    if plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
+}
+
+/// The batch with columns that JSON has no form for (intervals, durations, unions) as text.
 fn printable(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     if batch.schema().fields().iter().all(|f| is_plain(f.data_type())) {
         return Ok(batch.clone());

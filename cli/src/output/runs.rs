@@ -8,6 +8,7 @@ use arrow::ipc::reader::StreamReader;
 use selvedge::model::{RunRecord, RunState, StatementRecord};
 use serde_json::{Value, json};
 
+use super::rows::csv_field;
 use super::{Format, Grid, Rows, print_json, rows_as_json, units};
 use crate::error::CliError;
 
@@ -29,8 +30,8 @@ pub fn print_runs(out: &mut impl Write, format: Format, runs: &[RunRecord]) -> R
         Format::Csv => {
             writeln!(out, "run,name,queue,state,submitted_ms,started_ms,ended_ms")?;
             for r in runs {
-                let name = csv_text(&r.name);
-                let (queue, state) = (csv_text(&r.queue), state(r.state));
+                let name = csv_field(&r.name);
+                let (queue, state) = (csv_field(&r.queue), state(r.state));
                 writeln!(out, "{},{name},{queue},{state},{},{},{}", r.id, r.submitted_ms, r.started_ms, r.ended_ms)?;
             }
             Ok(())
@@ -62,10 +63,6 @@ pub(super) fn state(state: RunState) -> &'static str {
         RunState::Failed => "FAILED",
         RunState::Cancelled => "CANCELLED",
     }
-}
-
-fn csv_text(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
 /// Prints the first rows of each SELECT of a run, for people and as CSV.

@@ -217,3 +217,66 @@ async fn an_empty_location_needs_declared_columns() {
     write(&format!("COPY (SELECT 'x' AS s) TO '{}/later/a.parquet'", dir.path().display())).await;
     assert!(query(&def, "SELECT count(*) AS n FROM t").await.unwrap().contains("| 1 |"));
 }
+
+/// A scan as an executor gets it: encoded by the scheduler, decoded with the executor's own registry.
+async fn sent_to_an_executor(def: &TableDef) -> Arc<dyn ExecutionPlan> {
+    use ballista_core::serde::BallistaPhysicalExtensionCodec;
+    use datafusion_proto::physical_plan::AsExecutionPlan;
+    use datafusion_proto::protobuf::PhysicalPlanNode;
+
+    let state = state();
+    let plan = table_provider(&state, def).unwrap().scan(&state, None, &[], None).await.unwrap();
+    let codec = BallistaPhysicalExtensionCodec::default();
+    let node = PhysicalPlanNode::try_from_physical_plan(plan, &codec).unwrap();
+    let executor = SessionContext::new_with_state(self::state());
+    let decoded = node.try_into_physical_plan(&executor.task_ctx(), &codec).unwrap();
+    crate::catalog::restore_compression(decoded).unwrap()
+}
+
+#[tokio::test]
+async fn scans_survive_the_way_to_an_executor() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = partitioned(dir.path()).await;
+    write(&format!(
+        "COPY (SELECT 7 AS id, 'x' AS name) TO '{root}ds=2026-01-03/region=__HIVE_DEFAULT_PARTITION__/p.parquet'"
+    ))
+    .await;
+    std::fs::write(dir.path().join("a.csv"), "1;'two\nlines'\n3;four\n").unwrap();
+    let csv = [("header", "false"), ("delimiter", ";"), ("quote", "'"), ("multiline", "true")];
+    let csv: BTreeMap<String, String> = csv.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let at = Location::parse(&format!("{}/a.csv", dir.path().display())).unwrap();
+    let text = resolve_files(&state(), Format::Csv, &at, &[], &csv, None).await.unwrap();
+    let rows = "SELECT value AS id FROM generate_series(1, 50)";
+    write(&format!(
+        "COPY ({rows}) TO '{}/a.json.gz' STORED AS JSON OPTIONS ('format.compression' 'gzip')",
+        dir.path().display()
+    ))
+    .await;
+    let json = resolve(Format::Json, &format!("{}/a.json.gz", dir.path().display())).await.unwrap();
+    let parquet = resolve(Format::Parquet, &root).await.unwrap();
+    for (def, rows, nulls) in [(parquet, 301, 1), (text, 2, 0), (json, 50, 0)] {
+        let plan = sent_to_an_executor(&def).await;
+        assert_eq!(plan.schema(), def.schema, "{}", def.location);
+        let ctx = SessionContext::new_with_state(state()).task_ctx();
+        let batches = datafusion::physical_plan::collect(plan, ctx).await.unwrap();
+        assert_eq!(batches.iter().map(|b| b.num_rows()).sum::<usize>(), rows, "{}", def.location);
+        let last = |b: &datafusion::arrow::record_batch::RecordBatch| b.column(b.num_columns() - 1).null_count();
+        assert_eq!(batches.iter().map(last).sum::<usize>(), nulls, "{}", def.location);
+    }
+}
+
+#[tokio::test]
+async fn avro_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let schema = Arc::new(Schema::new(vec![datafusion::arrow::datatypes::Field::new("s", DataType::Utf8, false)]));
+    let column = Arc::new(datafusion::arrow::array::StringArray::from(vec!["a", "b"]));
+    let batch = datafusion::arrow::record_batch::RecordBatch::try_new(Arc::clone(&schema), vec![column]).unwrap();
+    let file = std::fs::File::create(dir.path().join("a.avro")).unwrap();
+    let mut writer = datafusion::arrow_avro::writer::AvroWriter::new(file, schema.as_ref().clone()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    let def = resolve(Format::Avro, &format!("{}/a.avro", dir.path().display())).await.unwrap();
+    assert_eq!(def.schema.field(0).data_type(), &DataType::Utf8);
+    let got = query(&def, "SELECT count(*) AS n, max(s) AS m FROM t").await.unwrap();
+    assert!(got.contains("| 2 | b |"), "{got}");
+}

@@ -8,12 +8,17 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use datafusion::common::parsers::CompressionTypeVariant;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::config::{ConfigOptions, CsvOptions, JsonOptions, TableParquetOptions};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::avro::AvroFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::physical_plan::ExecutionPlan;
 use object_store::ObjectMeta;
 use selvedge_model::Failure;
 
@@ -21,13 +26,12 @@ use super::Format;
 use crate::error::or_list;
 
 /// Options by format, in their one spelling, each with its other spellings.
-const CSV_OPTIONS: [(&str, &[&str]); 10] = [
+const CSV_OPTIONS: [(&str, &[&str]); 9] = [
     ("header", &["has_header"]),
     ("delimiter", &["sep", "separator"]),
     ("quote", &[]),
     ("escape", &[]),
     ("comment", &[]),
-    ("null_regex", &[]),
     ("newlines_in_values", &["multiline"]),
     ("truncated_rows", &[]),
     ("compression", &[]),
@@ -91,7 +95,6 @@ fn csv_options(
             "quote" => csv.quote = character(key, value)?,
             "escape" => csv.escape = Some(character(key, value)?),
             "comment" => csv.comment = Some(character(key, value)?),
-            "null_regex" => csv.null_regex = Some((*value).to_owned()),
             "schema_infer_max_rec" => csv.schema_infer_max_rec = Some(parsed(key, value, "a number of rows")?),
             _ => {}
         }
@@ -99,7 +102,8 @@ fn csv_options(
     Ok(csv)
 }
 
-/// The compression of files: as the options say, or as their names end.
+/// The compression of files, as their names end. A scan does not carry it to the executors (see
+/// [`restore_compression`]), so the option can only confirm it.
 ///
 /// # Errors
 /// `INVALID_OPTION`, or `MIXED_COMPRESSION` when the names disagree.
@@ -111,19 +115,54 @@ pub(super) fn compression_of(
     if !matches!(format, Format::Csv | Format::Json) {
         return Ok(CompressionTypeVariant::UNCOMPRESSED);
     }
-    if let Some((_, value)) = options.iter().find(|(k, _)| bare_key(k) == "compression") {
-        return CompressionTypeVariant::from_str(value)
-            .map_err(|_| invalid("compression", value, "gzip, zstd, bzip2, xz or uncompressed"));
-    }
-    let Some((first, others)) = files.split_first() else { return Ok(CompressionTypeVariant::UNCOMPRESSED) };
+    let said = match options.iter().find(|(k, _)| bare_key(k) == "compression") {
+        None => None,
+        Some((_, value)) => {
+            let known = CompressionTypeVariant::from_str(value);
+            Some(known.map_err(|_| invalid("compression", value, "gzip, zstd, bzip2, xz or uncompressed"))?)
+        }
+    };
+    let Some((first, others)) = files.split_first() else {
+        return Ok(said.unwrap_or(CompressionTypeVariant::UNCOMPRESSED));
+    };
     let compression = ending(first.location.as_ref());
-    match others.iter().find(|f| ending(f.location.as_ref()) != compression) {
+    if let Some(other) = others.iter().find(|f| ending(f.location.as_ref()) != compression) {
+        let cause = format!("{} and {} are compressed differently", first.location, other.location);
+        return Err(Failure::user("MIXED_COMPRESSION", cause).with_hint("Use a glob for each kind, and UNION ALL"));
+    }
+    match said.filter(|said| *said != compression) {
         None => Ok(compression),
-        Some(other) => {
-            let cause = format!("{} and {} are compressed differently", first.location, other.location);
-            Err(Failure::user("MIXED_COMPRESSION", cause).with_hint("Use a glob for each kind, and UNION ALL"))
+        Some(said) => {
+            let cause = format!("option compression is {said:?}, but {} does not end so", first.location);
+            Err(Failure::user("INVALID_OPTION", cause).with_hint("Compression is told by names: .gz, .zst, .bz2, .xz"))
         }
     }
+}
+
+/// Gives scans of compressed text their compression back: it is lost when DataFusion encodes a plan. Executors call this
+/// on every plan they decode, before it runs.
+///
+/// # Errors
+/// None of its own; walking a plan may fail.
+pub fn restore_compression(plan: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    let restored = plan.transform_up(|node| {
+        let Some(config) =
+            node.downcast_ref::<DataSourceExec>().and_then(|s| s.data_source().downcast_ref::<FileScanConfig>())
+        else {
+            return Ok(Transformed::no(node));
+        };
+        let text = matches!(config.file_source().file_type(), "csv" | "json");
+        let first = config.file_groups.iter().flat_map(|group| group.iter()).next();
+        let compression = first.map(|f| ending(f.object_meta.location.as_ref()));
+        match compression {
+            Some(c) if text && c != CompressionTypeVariant::UNCOMPRESSED => {
+                let config = FileScanConfigBuilder::from(config.clone()).with_file_compression_type(c.into()).build();
+                Ok(Transformed::yes(DataSourceExec::from_data_source(config) as Arc<dyn ExecutionPlan>))
+            }
+            _ => Ok(Transformed::no(node)),
+        }
+    })?;
+    Ok(restored.data)
 }
 
 fn ending(name: &str) -> CompressionTypeVariant {
@@ -222,7 +261,9 @@ mod tests {
         assert_eq!(get(&["a.csv.gz", "b.csv.GZ"], &[]).unwrap(), CompressionTypeVariant::GZIP);
         assert_eq!(get(&["a.csv.zst"], &[]).unwrap(), CompressionTypeVariant::ZSTD);
         assert_eq!(get(&["a.csv", "b.csv.gz"], &[]).unwrap_err().code, "MIXED_COMPRESSION");
-        assert_eq!(get(&["a"], &[("format.compression", "gzip")]).unwrap(), CompressionTypeVariant::GZIP);
+        assert_eq!(get(&["a.gz"], &[("format.compression", "gzip")]).unwrap(), CompressionTypeVariant::GZIP);
+        assert_eq!(get(&[], &[("format.compression", "gzip")]).unwrap(), CompressionTypeVariant::GZIP);
+        assert_eq!(get(&["a"], &[("compression", "gzip")]).unwrap_err().code, "INVALID_OPTION");
         assert!(get(&["a"], &[("compression", "rar")]).is_err());
     }
 }

@@ -25,7 +25,7 @@ pub(super) enum Entry {
     View(Arc<ViewDef>),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct SchemaEntry {
     location: Option<Location>,
     entries: BTreeMap<String, Entry>,

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use ballista_core::config::BallistaConfig;
 use bytesize::ByteSize;
 use datafusion::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
@@ -102,10 +103,12 @@ impl Settings {
         if !trial.options().entries().iter().any(|e| e.key == key) {
             return Err(unknown(&key));
         }
-        trial.options_mut().set(&key, value).map_err(|e| {
-            let cause = classify(&e).cause;
-            Failure::user("INVALID_SETTING", format!("{key} cannot be {value}: {cause}"))
-        })?;
+        let refused = |why: String| Failure::user("INVALID_SETTING", format!("{key} cannot be {value}: {why}"));
+        // Ballista takes any text and fails when it reads it.
+        if let Some(entry) = BallistaConfig::valid_entries().get(&key) {
+            BallistaConfig::parse_value(value, entry.data_type().clone()).map_err(&refused)?;
+        }
+        trial.options_mut().set(&key, value).map_err(|e| refused(classify(&e).cause))?;
         self.entries.insert(key, value.to_owned());
         Ok(())
     }

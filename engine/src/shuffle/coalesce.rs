@@ -25,12 +25,7 @@ pub(super) struct Coalesced {
 }
 
 impl Coalesced {
-    pub(super) fn new(
-        input: Batches,
-        schema: SchemaRef,
-        batch_size: usize,
-        metrics: Option<BaselineMetrics>,
-    ) -> Self {
+    pub(super) fn new(input: Batches, schema: SchemaRef, batch_size: usize, metrics: Option<BaselineMetrics>) -> Self {
         let joined = LimitedBatchCoalescer::new(schema, batch_size.max(1), None);
         Self { input, joined, input_ended: false, metrics }
     }

@@ -62,9 +62,7 @@ impl HasFailure for ShuffleError {
         match self {
             Self::BadLocation { .. } => Failure::internal("INTERNAL", self.to_string()),
             Self::Unreadable { .. } | Self::Damaged { .. } => Failure::external("SHUFFLE_LOST", self.to_string())
-                .with_hint(
-                    "The executor that held it is gone or out of reach. Set a shuffle location to survive that",
-                ),
+                .with_hint("The executor that held it is gone or out of reach. Set a shuffle location to survive that"),
             Self::NotUploaded { .. } | Self::NotForgotten { .. } => {
                 Failure::external("STORE_UNAVAILABLE", self.to_string())
             }

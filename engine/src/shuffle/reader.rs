@@ -18,7 +18,9 @@ use datafusion::physical_plan::coop::cooperative;
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::sorts::streaming_merge::StreamingMergeBuilder;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, StatisticsArgs};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, StatisticsArgs,
+};
 use futures::{StreamExt, stream};
 
 use super::block::{BlockRequest, lazily};
@@ -75,10 +77,10 @@ impl DurableShuffleReaderExec {
     }
 
     fn requests(&self, partition: usize, bound: Option<&WidenedBound>) -> Result<Vec<BlockRequest>> {
-        let locations =
-            self.partitions.get(if self.broadcast { 0 } else { partition }).ok_or_else(|| {
-                internal_datafusion_err!("shuffle partition {partition} of {}", self.partitions.len())
-            })?;
+        let locations = self
+            .partitions
+            .get(if self.broadcast { 0 } else { partition })
+            .ok_or_else(|| internal_datafusion_err!("shuffle partition {partition} of {}", self.partitions.len()))?;
         let counts = self.counts(partition);
         let request = |location: &PartitionLocation| BlockRequest {
             location: location.clone(),

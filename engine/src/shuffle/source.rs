@@ -63,11 +63,7 @@ impl Source {
     }
 }
 
-async fn read_remote(
-    store: &dyn ObjectStore,
-    path: &object_store::path::Path,
-    range: ByteRange,
-) -> io::Result<Chunks> {
+async fn read_remote(store: &dyn ObjectStore, path: &object_store::path::Path, range: ByteRange) -> io::Result<Chunks> {
     let wanted = match range {
         ByteRange { start, end: Some(end) } => Some(GetRange::Bounded(start..end)),
         ByteRange { start: 0, end: None } => None,

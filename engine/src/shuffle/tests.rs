@@ -194,7 +194,11 @@ async fn small_batches_come_out_joined() {
     let plan = sort_reader(&ShuffleStore::new(Some(local.path().to_owned()), None));
     let batches: Vec<_> = plan.execute(0, context().task_ctx()).unwrap().try_collect::<Vec<_>>().await.unwrap();
     let (last, full) = batches.split_last().unwrap();
-    assert!(full.iter().all(|batch| batch.num_rows() == 64), "{:?}", batches.iter().map(|b| b.num_rows()).collect::<Vec<_>>());
+    assert!(
+        full.iter().all(|batch| batch.num_rows() == 64),
+        "{:?}",
+        batches.iter().map(|b| b.num_rows()).collect::<Vec<_>>()
+    );
     assert!(last.num_rows() <= 64);
 }
 

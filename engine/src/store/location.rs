@@ -60,6 +60,7 @@ impl Location {
                 Err(invalid(text, "a file URL has three slashes: file:///path"))
             }
             "file" => Self::from_file_path(text, &format!("/{path}")),
+            _ if path.starts_with('/') => Err(invalid(text, "the key begins with a slash")),
             _ if authority.is_empty() => Err(invalid(text, "the bucket or host is missing")),
             "http" | "https" if path.contains('?') || path.contains('#') => {
                 Err(invalid(text, "queries and fragments are not supported"))

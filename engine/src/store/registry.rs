@@ -206,4 +206,28 @@ mod tests {
         let engine: EngineError = error.into();
         assert_eq!(engine.failure().code, "INVALID_LOCATION");
     }
+
+    /// Run with `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `SELVEDGE_TEST_BUCKET` set.
+    #[tokio::test]
+    #[ignore = "needs an S3 server"]
+    async fn a_real_s3_server_is_written_read_and_its_errors_are_told_apart() {
+        let bucket = std::env::var("SELVEDGE_TEST_BUCKET").unwrap();
+        let stores = ObjectStores::new(StoreOptions { max_retries: 1, ..StoreOptions::default() });
+        let location = at(&format!("s3a://{bucket}/base-test/ds=a b%3Ac/x.txt"));
+        let store = stores.get(&location).unwrap();
+        let multipart = stores.multipart(&location).unwrap().unwrap();
+        let id = multipart.create_multipart(location.path()).await.unwrap();
+        let part = multipart.put_part(location.path(), &id, 0, "hello".into()).await.unwrap();
+        multipart.complete_multipart(location.path(), &id, vec![part]).await.unwrap();
+        let bytes = store.get(location.path()).await.unwrap().bytes().await.unwrap();
+        assert_eq!(bytes.as_ref(), b"hello");
+        store.delete(location.path()).await.unwrap();
+        let code = |e: object_store::Error| classify_store(&e, "test").code;
+        assert_eq!(code(store.get(location.path()).await.unwrap_err()), "FILE_NOT_FOUND");
+        let nowhere = at("s3://selvedge-no-such-bucket/x/");
+        let listed = stores.get(&nowhere).unwrap().list_with_delimiter(Some(nowhere.path())).await;
+        assert_eq!(code(listed.unwrap_err()), "BUCKET_NOT_FOUND");
+        let put = stores.get(&nowhere).unwrap().put(nowhere.path(), "x".into()).await;
+        assert_eq!(code(put.unwrap_err()), "BUCKET_NOT_FOUND");
+    }
 }

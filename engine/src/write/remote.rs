@@ -154,10 +154,8 @@ impl RemoteStore {
                 entry.filename().and_then(|name| name.strip_suffix(".json")).is_some_and(|name| names.contains(name))
             };
             let open = entries.iter().filter(|entry| !is_published(entry));
-            let aborted: Vec<bool> = stream::iter(open.map(|entry| self.abort_journalled(entry, &uploads)))
-                .buffer_unordered(SWEEP_CONCURRENCY)
-                .try_collect()
-                .await?;
+            let aborting: Vec<_> = open.map(|entry| self.abort_journalled(entry, &uploads)).collect();
+            let aborted: Vec<bool> = stream::iter(aborting).buffer_unordered(SWEEP_CONCURRENCY).try_collect().await?;
             swept += aborted.into_iter().filter(|aborted| *aborted).count() as u64;
             self.remove(entries).await?;
         }
@@ -243,6 +241,13 @@ impl RemoteSink {
         Ok(())
     }
 
+    pub(crate) async fn drain(&mut self) -> Result<(), WriteError> {
+        while !self.sending.is_empty() {
+            self.receive().await?;
+        }
+        Ok(())
+    }
+
     async fn receive(&mut self) -> Result<(), WriteError> {
         match self.sending.join_next().await {
             None => Ok(()),
@@ -263,9 +268,7 @@ impl RemoteSink {
         if self.waiting_bytes > 0 || self.parts.is_empty() {
             self.send().await?;
         }
-        while !self.sending.is_empty() {
-            self.receive().await?;
-        }
+        self.drain().await?;
         let parts: Option<Vec<String>> = std::mem::take(&mut self.parts).into_iter().collect();
         let parts = parts.ok_or_else(|| WriteError::Lost { path: self.path.to_string() })?;
         self.armed = false;

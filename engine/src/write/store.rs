@@ -140,6 +140,14 @@ impl StagedSink {
         }
     }
 
+    /// Waits until nothing is under way, so that its memory is free.
+    pub(crate) async fn drain(&mut self) -> Result<(), WriteError> {
+        match self {
+            Self::Local(_) => Ok(()),
+            Self::Remote(sink) => sink.drain().await,
+        }
+    }
+
     /// Ends the file; it waits to be published.
     pub(crate) async fn finish(self) -> Result<Staging, WriteError> {
         match self {

@@ -109,7 +109,7 @@ impl TaskWriter {
             open.encoder.write(rows)?;
         }
         open.rows += rows.num_rows() as u64;
-        self.settle(&mut open)?;
+        self.settle(&mut open).await?;
         let size = open.encoder.estimated_bytes();
         let open = self.open.insert(open);
         let ready = open.encoder.take();
@@ -126,9 +126,14 @@ impl TaskWriter {
         Ok(())
     }
 
-    /// Makes the reservation tell the truth; when the pool refuses, ends the row group early to need less.
-    fn settle(&self, open: &mut OpenFile) -> Result<()> {
+    /// Makes the reservation tell the truth. When the pool refuses, waits for the uploads to give memory back; when that
+    /// is not enough, ends the row group early.
+    async fn settle(&mut self, open: &mut OpenFile) -> Result<()> {
         let needs = |open: &OpenFile| RESERVED_BYTES.max(open.encoder.memory() + open.sink.buffered());
+        if self.memory.try_resize(needs(open)).is_ok() {
+            return Ok(());
+        }
+        open.sink.drain().await?;
         if self.memory.try_resize(needs(open)).is_err() {
             open.encoder.end_row_group()?;
             // What is left is on its way out: a refusal now would help nobody.

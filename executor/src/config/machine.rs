@@ -28,7 +28,9 @@ fn limit_files(line: &str) -> Vec<String> {
         _ => return Vec::new(),
     };
     let ancestors = Path::new(path).ancestors().map(|group| group.to_string_lossy().trim_matches('/').to_owned());
-    ancestors.map(|group| [mount, &group, file].iter().filter(|p| !p.is_empty()).copied().collect::<Vec<_>>().join("/")).collect()
+    ancestors
+        .map(|group| [mount, &group, file].iter().filter(|p| !p.is_empty()).copied().collect::<Vec<_>>().join("/"))
+        .collect()
 }
 
 fn total_bytes(meminfo: &str) -> Option<u64> {

@@ -186,10 +186,8 @@ impl PullLoop {
     /// Gives the last statuses to the scheduler and ends the lease.
     async fn leave(&self) {
         let parcel = self.outbox.parcel();
-        let request = pb::LeaveRequest {
-            executor_id: self.info.executor_id.clone(),
-            statuses: parcel.statuses.clone(),
-        };
+        let request =
+            pb::LeaveRequest { executor_id: self.info.executor_id.clone(), statuses: parcel.statuses.clone() };
         let mut client = self.client.clone();
         match tokio::time::timeout(Duration::from_secs(3), client.leave(request)).await {
             Ok(Ok(_)) => self.outbox.acknowledge(&parcel),

@@ -17,12 +17,7 @@ pub(super) fn task_to_wire(task: &TaskRef) -> pb::TaskRef {
 
 /// A task attempt from the wire.
 pub(super) fn task_from_wire(task: pb::TaskRef) -> TaskRef {
-    TaskRef {
-        job_id: task.job_id,
-        stage_id: task.stage_id,
-        stage_attempt: task.stage_attempt,
-        task_id: task.task_id,
-    }
+    TaskRef { job_id: task.job_id, stage_id: task.stage_id, stage_attempt: task.stage_attempt, task_id: task.task_id }
 }
 
 /// What a reply asks for.
@@ -38,7 +33,9 @@ pub(super) struct Orders {
 pub(super) fn orders(reply: pb::PollResponse) -> Orders {
     let decode = |bytes: &bytes::Bytes| {
         TaskDefinition::decode(bytes.as_ref())
-            .inspect_err(|cause| tracing::error!(%cause, "a task does not decode: scheduler and executor differ in version"))
+            .inspect_err(
+                |cause| tracing::error!(%cause, "a task does not decode: scheduler and executor differ in version"),
+            )
             .ok()
     };
     Orders {

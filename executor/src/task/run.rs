@@ -83,7 +83,7 @@ impl TaskRunner {
     ) -> Result<Success, Failure> {
         let seen = |e: &_| failure::failure_of(e);
         let stage = Stage::prepare(self, definition, &stop).map_err(|e| seen(&e))?;
-        let partitions = stage.execute().await.map_err(|e| seen(&e))?;
+        let partitions = stage.execute().await?;
         let (files, shuffle_bytes) = stage.files(&self.shuffle_dir, &partitions).map_err(|e| seen(&e))?;
         let uploaded = tokio::select! {
             biased;
@@ -122,7 +122,12 @@ impl TaskRunner {
             }
             Err(failure) => {
                 self.metrics.task_ended("failed", took);
-                tracing::warn!(took_ms = took.as_millis() as u64, code = failure.code, cause = failure.cause, "task failed");
+                tracing::warn!(
+                    took_ms = took.as_millis() as u64,
+                    code = failure.code,
+                    cause = failure.cause,
+                    "task failed"
+                );
                 self.remove_files(task).await;
                 self.say(task, vec![facts::of_failure(&failure)]);
                 self.outbox.push_status(task.clone(), status::failed(definition, started_ms, &failure));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use futures::stream;
 use selvedge_engine::sql::prepare;
+use selvedge_model::run::Submission;
 use selvedge_model::{Failure, RunId};
 use selvedge_proto::v1;
 use selvedge_proto::v1::execute_query_response::Event;
@@ -35,12 +36,17 @@ pub(super) async fn execute_query(
     api: &Api,
     request: v1::ExecuteQueryRequest,
 ) -> Result<Answers<v1::ExecuteQueryResponse>, Failure> {
+    let submission = Submission {
+        script: request.sql.clone(),
+        file_name: "query.sql".to_owned(),
+        settings: request.settings.clone().into_iter().collect(),
+    };
     let settings = request::settings(request.settings)?;
     let params: BTreeMap<String, String> = request.params.into_iter().collect();
     let script = prepare(&request.sql, &params)?;
     let name = request::job_name("", script.header.name.as_deref(), "query")?;
     let (sink, events) = result_channel();
-    let spec = submit_run::script_run(api, script, name, &request.queue, settings, Some(sink)).await?;
+    let spec = submit_run::script_run(api, script, name, &request.queue, settings, submission, Some(sink)).await?;
     let id = api.driver.submit(spec)?;
     let guard = CancelOnDrop { book: Arc::clone(api.driver.book()), id: id.clone() };
     let first = stream::once(async move { Ok(response(Event::RunId(id.into()))) });

@@ -2,6 +2,7 @@
 
 use selvedge_engine::session::Settings;
 use selvedge_engine::sql::{Script, prepare};
+use selvedge_model::run::Submission;
 use selvedge_model::{Failure, StatementAttempt};
 use selvedge_proto::v1;
 use selvedge_proto::v1::submit_run_request::Job;
@@ -11,13 +12,17 @@ use crate::driver::{ResultSink, RunSpec, Work};
 use crate::planning::Planned;
 
 pub(super) async fn submit_run(api: &Api, request: v1::SubmitRunRequest) -> Result<v1::SubmitRunResponse, Failure> {
+    let mut submission =
+        Submission { settings: request.settings.clone().into_iter().collect(), ..Submission::default() };
     let settings = request::settings(request.settings)?;
     let params = request.params.into_iter().collect();
     let spec = match request.job {
         Some(Job::Script(script)) => {
             let prepared = prepare(&script.text, &params)?;
             let name = request::job_name(&request.name, prepared.header.name.as_deref(), &script.file_name)?;
-            script_run(api, prepared, name, &request.queue, settings, None).await?
+            submission.script = script.text;
+            submission.file_name = script.file_name;
+            script_run(api, prepared, name, &request.queue, settings, submission, None).await?
         }
         Some(Job::Plan(plan)) => {
             let id = next_id(api)?;
@@ -25,7 +30,7 @@ pub(super) async fn submit_run(api: &Api, request: v1::SubmitRunRequest) -> Resu
             let work = Box::pin(plan_work(api, plan, &settings, &ids)).await?;
             let name = request::job_name(&request.name, None, "dataframe")?;
             let queue = request::queue(&request.queue, None)?;
-            RunSpec { id, name, queue, params, settings, work, sink: None }
+            RunSpec { id, name, queue, params, submission, settings, work, sink: None }
         }
         None => {
             return Err(Failure::user("BAD_REQUEST", "The request carries neither a script nor a plan")
@@ -43,12 +48,13 @@ pub(super) async fn script_run(
     name: String,
     queue: &str,
     settings: Settings,
+    submission: Submission,
     sink: Option<ResultSink>,
 ) -> Result<RunSpec, Failure> {
     let queue = request::queue(queue, script.header.queue.as_deref())?;
     Box::pin(api.driver.planner().check(&script, &settings)).await?;
     let work = Work::Script(script.statements);
-    Ok(RunSpec { id: next_id(api)?, name, queue, params: script.params, settings, work, sink })
+    Ok(RunSpec { id: next_id(api)?, name, queue, params: script.params, submission, settings, work, sink })
 }
 
 /// Plans a data frame once, to refuse what does not plan and to show what does.

@@ -81,6 +81,7 @@ mod tests {
             failure: None,
             params: BTreeMap::new(),
             cancel_requested: false,
+            submission: Default::default(),
         };
         let _turn = book.accept(record).unwrap();
         let watching = stream::unfold(Watch::Now(book.watch(&id).unwrap()), next);

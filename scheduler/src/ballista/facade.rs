@@ -35,9 +35,11 @@ impl Fleet {
         Self { host }
     }
 
-    /// A lease must not run out while its poll is held.
+    /// What a held poll says of its sender grows old: it must be answered before a lease runs out, and before a task handed
+    /// out by a newer poll could be taken for lost.
     fn patience(&self, wait_ms: u32) -> Duration {
-        Duration::from_millis(u64::from(wait_ms)).min(self.host.options.lease / 3)
+        let options = &self.host.options;
+        Duration::from_millis(u64::from(wait_ms)).min(options.lease / 3).min(options.lost_task_grace / 2)
     }
 }
 
@@ -52,17 +54,20 @@ impl FleetService for Fleet {
         }
         loop {
             let mut work = std::pin::pin!(self.host.work.notified());
+            let mut stops = std::pin::pin!(self.host.stops.notified());
             work.as_mut().enable();
+            stops.as_mut().enable();
             let answer = step(&self.host, report.clone()).await?;
             let now = Instant::now();
-            if !answer.is_empty() || now >= deadline {
+            if answer.is_news || now >= deadline {
                 return Ok(Response::new(encode(answer)));
             }
             // They are counted; what the executor holds is as it said, until its next poll.
             let ended = std::mem::take(&mut report.statuses);
             report.held.retain(|task| !ended.iter().any(|status| super::statuses::task_of(status) == *task));
             tokio::select! {
-                () = &mut work => {}
+                () = &mut work, if report.load.free_vcores > 0 => {}
+                () = &mut stops => {}
                 () = tokio::time::sleep_until(deadline.min(now + LOOK)) => {}
             }
         }
@@ -82,12 +87,6 @@ impl FleetService for Fleet {
             Ok(())
         });
         leaving.await.map_err(|error| Status::internal(error.to_string()))?.map(|()| Response::new(LeaveResponse {}))
-    }
-}
-
-impl Answer {
-    fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && self.cancel.is_empty() && self.forget_jobs.is_empty() && !self.drain
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use ballista_core::serde::protobuf::TaskDefinition;
 use parking_lot::Mutex;
 use selvedge_model::liveness::Leases;
-use selvedge_model::{ExecutorId, Failure};
+use selvedge_model::{ExecutorId, Failure, TaskRef};
 use selvedge_proto::internal::v1::{ExecutorInfo, ExecutorLoad};
 
 /// Lost executors shown to operators; older ones are forgotten.
@@ -71,6 +71,9 @@ struct Member {
     last_seen_epoch_ms: i64,
     forget_jobs: BTreeSet<String>,
     undelivered: Vec<TaskDefinition>,
+    told_to_stop: Vec<TaskRef>,
+    /// Steps of its polls in progress.
+    steps: u32,
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -123,6 +126,8 @@ impl Roster {
             last_seen_epoch_ms: 0,
             forget_jobs: BTreeSet::new(),
             undelivered: Vec::new(),
+            told_to_stop: Vec::new(),
+            steps: 0,
             turn: Arc::default(),
         });
         if is_new {
@@ -141,10 +146,22 @@ impl Roster {
         self.roll.lock().members.get(id).map(|m| m.turn.clone()).unwrap_or_default()
     }
 
+    /// A lease does not run out while we are the ones who are slow to answer.
+    pub(super) fn stepping(self: &Arc<Self>, id: &ExecutorId) -> Stepping {
+        if let Some(member) = self.roll.lock().members.get_mut(id) {
+            member.steps += 1;
+        }
+        Stepping { roster: self.clone(), id: id.clone() }
+    }
+
     /// Leases that have run out since the last call.
     pub(super) fn expire(&self, ttl_ms: u64) -> Vec<ExecutorId> {
         let now_ms = self.now_ms();
         let mut roll = self.roll.lock();
+        let Roll { leases, members, .. } = &mut *roll;
+        for id in members.iter().filter(|(_, m)| m.steps > 0 && !m.lost).map(|(id, _)| id) {
+            leases.renew(id, now_ms);
+        }
         let dead = roll.leases.expire(now_ms, ttl_ms);
         for id in &dead {
             roll.mark_lost(id);
@@ -222,6 +239,16 @@ impl Roster {
         roll.members.get_mut(id).map(|m| std::mem::take(&mut m.forget_jobs).into_iter().collect()).unwrap_or_default()
     }
 
+    /// Notes what an executor is told to stop now. Returns whether any of it is new: ending a task takes time, and an
+    /// executor told the same at every poll at once would do nothing but poll.
+    pub(super) fn tells_to_stop(&self, id: &ExecutorId, tasks: &[TaskRef]) -> bool {
+        let mut roll = self.roll.lock();
+        let Some(member) = roll.members.get_mut(id) else { return false };
+        let is_news = tasks.iter().any(|task| !member.told_to_stop.contains(task));
+        tasks.clone_into(&mut member.told_to_stop);
+        is_news
+    }
+
     /// Keeps tasks whose poll was dropped before it was answered, for the executor's next one.
     pub(super) fn keep_undelivered(&self, id: &ExecutorId, tasks: Vec<TaskDefinition>, forget_jobs: Vec<String>) {
         if let Some(member) = self.roll.lock().members.get_mut(id).filter(|m| !m.lost) {
@@ -232,6 +259,26 @@ impl Roster {
 
     pub(super) fn take_undelivered(&self, id: &ExecutorId) -> Vec<TaskDefinition> {
         self.roll.lock().members.get_mut(id).map(|m| std::mem::take(&mut m.undelivered)).unwrap_or_default()
+    }
+}
+
+/// See [`Roster::stepping`].
+pub(super) struct Stepping {
+    roster: Arc<Roster>,
+    id: ExecutorId,
+}
+
+impl Drop for Stepping {
+    fn drop(&mut self) {
+        let now_ms = self.roster.now_ms();
+        let mut roll = self.roster.roll.lock();
+        let Roll { leases, members, .. } = &mut *roll;
+        if let Some(member) = members.get_mut(&self.id) {
+            member.steps = member.steps.saturating_sub(1);
+            if !member.lost {
+                leases.renew(&self.id, now_ms);
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The graph is the truth about who was given what. Nothing here changes it, and no lock is held across two graphs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ballista_core::serde::protobuf::task_status::Status;
 use ballista_scheduler::state::execution_stage::{ExecutionStage, TaskInfo};
@@ -52,19 +52,41 @@ pub(super) async fn tasks_of(server: &Server, executor: &str) -> Vec<TaskRef> {
     tasks
 }
 
-/// One look at every job that Ballista runs. A job that is done but not yet said to be counts as idle: it may be stuck there.
-pub(super) async fn look(server: &Server) -> BTreeMap<String, JobLook> {
-    let mut looks = BTreeMap::new();
+/// One look at every job that Ballista runs.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    /// Jobs with stages to do.
+    pub(super) open: BTreeMap<String, JobLook>,
+    /// Jobs whose stages are all done, which Ballista has yet to announce.
+    pub(super) done: BTreeSet<String>,
+}
+
+pub(super) async fn look(server: &Server) -> Looks {
+    let mut looks = Looks::default();
     for (job_id, job) in server.state.task_manager.get_running_job_cache().iter() {
         let graph = job.execution_graph.read().await;
+        if graph.is_successful() {
+            looks.done.insert(job_id.as_str().to_owned());
+            continue;
+        }
         let look = JobLook {
             running_tasks: graph.running_tasks().len(),
             available_tasks: available(graph.stages().values()),
             stages: graph.stage_count(),
         };
-        looks.insert(job_id.as_str().to_owned(), look);
+        looks.open.insert(job_id.as_str().to_owned(), look);
     }
     looks
+}
+
+/// Whether any task could start.
+pub(super) async fn work_waits(server: &Server) -> bool {
+    for job in server.state.task_manager.get_running_job_cache().values() {
+        if available(job.execution_graph.read().await.stages().values()) > 0 {
+            return true;
+        }
+    }
+    false
 }
 
 /// Tasks that could start, those of stages not yet revived included.

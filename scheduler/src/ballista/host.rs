@@ -78,6 +78,8 @@ pub struct Host {
     pub(super) hand_outs: HandOuts,
     /// Fired when tasks may be ready.
     pub(super) work: Arc<Notify>,
+    /// Fired when an executor is to stop something.
+    pub(super) stops: Notify,
     shuffle: Arc<ShuffleStore>,
     ids: Arc<JobIds>,
     stop: CancellationToken,
@@ -100,6 +102,7 @@ impl Host {
             logs: Logs::default(),
             hand_outs: HandOuts::default(),
             work,
+            stops: Notify::new(),
             ids: embedded.ids,
             stop: CancellationToken::new(),
         });
@@ -115,13 +118,24 @@ impl Host {
     }
 
     /// Plans a statement into stages and offers its tasks to executors. The job's id is the attempt's.
+    ///
+    /// Runs to its end even when the caller goes away; the handle is dropped then, which cancels the job.
     pub async fn submit(
         self: &Arc<Self>,
         attempt: &StatementAttempt,
         state: SessionState,
         plan: LogicalPlan,
     ) -> Result<JobHandle, Failure> {
-        let job_id = attempt.job_id();
+        let submission = tokio::spawn(self.clone().submit_job(attempt.job_id(), state, plan));
+        submission.await.unwrap_or_else(|error| Err(Failure::internal("ENGINE", format!("not submitted: {error}"))))
+    }
+
+    async fn submit_job(
+        self: Arc<Self>,
+        job_id: String,
+        state: SessionState,
+        plan: LogicalPlan,
+    ) -> Result<JobHandle, Failure> {
         let Some(end) = self.book.open(&job_id, self.roster.now_ms()) else {
             return Err(Failure::internal("DUPLICATE_JOB", format!("job {job_id} runs already")));
         };
@@ -156,7 +170,7 @@ impl Host {
     pub fn drain(&self, id: &ExecutorId) -> Result<ExecutorView, Failure> {
         let view = self.roster.drain(id)?;
         tracing::info!(executor_id = %id, "executor asked to drain");
-        self.work.notify_waiters();
+        self.stops.notify_waiters();
         Ok(view)
     }
 
@@ -199,7 +213,8 @@ impl Host {
         if let Err(error) = self.server.cancel_job(server::job(job_id)).await {
             tracing::error!(job_id, %error, "the engine did not take a cancellation");
         }
-        self.work.notify_waiters();
+        // The cancellation is an event in a queue: those who look at once may look too early, and look again by themselves.
+        self.stops.notify_waiters();
     }
 }
 

@@ -5,6 +5,7 @@
 
 use ballista_core::serde::protobuf::operator_metric::Metric;
 use ballista_core::serde::protobuf::{OperatorMetricsSet, SuccessfulTask};
+use selvedge_engine::shuffle::SHUFFLE_BYTES_READ;
 use selvedge_model::run::Counters;
 
 /// Sums over the accepted task attempts of one stage attempt.
@@ -89,7 +90,7 @@ fn add_operator(total: &mut Counters, operator: &OperatorMetricsSet, is_root: bo
                     total.bytes_read += count.value;
                 }
                 "spill_bytes" => total.spill_bytes += count.value,
-                "shuffle_bytes_read" | "decoded_bytes" => total.shuffle_bytes_read += count.value,
+                SHUFFLE_BYTES_READ => total.shuffle_bytes_read += count.value,
                 "rows_written" => total.rows_written += count.value,
                 "bytes_written" => total.bytes_written += count.value,
                 "files_written" => total.files_written += count.value,

@@ -36,6 +36,8 @@ pub(super) struct Answer {
     pub(super) cancel: Vec<TaskRef>,
     pub(super) forget_jobs: Vec<String>,
     pub(super) drain: bool,
+    /// Whether something in it was not said before: then the reply does not wait.
+    pub(super) is_news: bool,
 }
 
 /// When each task was handed to each executor. The graph knows to whom, but not by our clock.
@@ -71,6 +73,7 @@ impl Host {
         if self.roster.seen(&id, info.clone(), load, held.len() as u32) {
             tracing::info!(executor_id = %id, host = %info.host, vcores = info.vcores, "executor joined");
         }
+        let _stepping = self.roster.stepping(&id);
         let turn = self.roster.turn(&id);
         let _turn = turn.lock().await;
         let ended: Vec<TaskRef> = statuses.iter().map(task_of).collect();
@@ -86,12 +89,13 @@ impl Host {
         let free = if takes_tasks { load.free_vcores.saturating_sub(waiting) } else { 0 };
         let mut tasks = undelivered;
         tasks.extend(self.hand_out(&id, &info, free).await?);
-        Ok(Answer {
-            tasks,
-            cancel,
-            forget_jobs: self.roster.take_forgotten_jobs(&id),
-            drain: self.roster.drain_asked(&id),
-        })
+        let forget_jobs = self.roster.take_forgotten_jobs(&id);
+        let drain = self.roster.drain_asked(&id);
+        let is_news = self.roster.tells_to_stop(&id, &cancel)
+            || !tasks.is_empty()
+            || !forget_jobs.is_empty()
+            || drain && !load.draining;
+        Ok(Answer { tasks, cancel, forget_jobs, drain, is_news })
     }
 
     /// Resets what never arrived; returns what the executor should stop.
@@ -110,6 +114,7 @@ impl Host {
         for task in &lost {
             self.reset_lost(id, task).await?;
         }
+        self.settle(lost).await;
         Ok(cancel)
     }
 

@@ -86,7 +86,7 @@ impl Host {
         Ok(())
     }
 
-    /// Waits, briefly, until the graph shows the statuses just delivered; then wakes whoever waits for tasks.
+    /// Waits, briefly, until the graph shows the statuses just delivered; then wakes who waits for tasks, if there are any.
     pub(super) async fn settle(&self, delivered: Vec<TaskRef>) {
         if delivered.is_empty() {
             return;
@@ -101,7 +101,9 @@ impl Host {
             }
             self.book.settled(&task);
         }
-        self.work.notify_waiters();
+        if graph::work_waits(&self.server).await {
+            self.work.notify_waiters();
+        }
     }
 
     async fn deliver(&self, executor: &ExecutorId, task: &TaskRef, mut status: TaskStatus) -> Result<(), Status> {

@@ -2,6 +2,7 @@
 //!
 //! They hold the host weakly and end with it. Decisions are pure and stand in `selvedge_model::liveness`.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -15,11 +16,44 @@ use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
 use super::failures;
-use super::graph;
+use super::graph::{self, Looks};
 use super::host::Host;
 
 /// A status that the engine took this long ago and does not show was lost inside it.
 const DELIVERY_LIMIT_MS: u64 = 30_000;
+
+/// Looks after which a job that is done, but not said to be, is stuck. Longer than for an idle one: Ballista announces
+/// ends in turn with all its other work.
+const DONE_LOOKS: u32 = 30;
+
+/// What earlier looks at the jobs saw.
+#[derive(Default)]
+struct Seen {
+    watchdog: Watchdog,
+    done_looks: HashMap<String, u32>,
+}
+
+impl Seen {
+    /// Jobs that will not end by themselves, and why.
+    fn stuck(&mut self, looks: &Looks) -> Vec<(String, &'static str)> {
+        let mut stuck: Vec<(String, &'static str)> = Vec::new();
+        for (job, why) in self.watchdog.look(&looks.open) {
+            stuck.push(match why {
+                Stuck::Idle => (job, "no task runs and none can start"),
+                Stuck::StageStorm => (job, "its plan keeps growing"),
+            });
+        }
+        self.done_looks.retain(|job, _| looks.done.contains(job));
+        for job in &looks.done {
+            let seen = self.done_looks.entry(job.clone()).or_default();
+            *seen += 1;
+            if *seen == DONE_LOOKS {
+                stuck.push((job.clone(), "its last stage is done and the job did not end"));
+            }
+        }
+        stuck
+    }
+}
 
 /// Starts the loops.
 pub(super) fn spawn(host: &Arc<Host>, stop: &CancellationToken) {
@@ -30,9 +64,8 @@ pub(super) fn spawn(host: &Arc<Host>, stop: &CancellationToken) {
             host.lose(&id, "its lease ran out").await;
         }
     });
-    let watchdog = Watchdog::default();
-    spawn_loop(host, stop, host.options.watchdog_interval, watchdog, |host, watchdog| async move {
-        host.watch_jobs(watchdog).await
+    spawn_loop(host, stop, host.options.watchdog_interval, Seen::default(), |host, seen| async move {
+        host.watch_jobs(seen).await
     });
 }
 
@@ -75,23 +108,19 @@ impl Host {
         }
     }
 
-    async fn watch_jobs(&self, mut watchdog: Watchdog) -> Watchdog {
+    async fn watch_jobs(&self, mut seen: Seen) -> Seen {
         let looks = graph::look(&self.server).await;
-        for (job, stuck) in watchdog.look(&looks) {
-            let why = match stuck {
-                Stuck::Idle => "no task runs and none can start",
-                Stuck::StageStorm => "its plan keeps growing",
-            };
+        for (job, why) in seen.stuck(&looks) {
             tracing::error!(job_id = %job, "job is stuck: {why}");
             self.book.end(&job, failures::stuck(why));
         }
         self.end_undeliverable().await;
         self.end_without_executors();
-        for job in looks.keys().filter(|job| !self.book.contains(job)) {
+        for job in looks.open.keys().filter(|job| !self.book.contains(job)) {
             self.stop_in_engine(job).await;
         }
         self.sweep_finished().await;
-        watchdog
+        seen
     }
 
     /// A status that went into the engine and changed nothing leaves its task running for ever.

@@ -73,7 +73,7 @@ impl Driver {
         let driver = Arc::clone(self);
         let driven = async move {
             let id = spec.id.clone();
-            if AssertUnwindSafe(driver.drive(turn, cancel, spec)).catch_unwind().await.is_err() {
+            if AssertUnwindSafe(driver.drive(turn, cancel, spec).boxed()).catch_unwind().await.is_err() {
                 tracing::error!(run_id = %id, "The driver of a run panicked");
                 let failure = Failure::internal("INTERNAL", "The scheduler failed while it drove this run")
                     .with_hint("This is a fault of Selvedge; the scheduler's log says more");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use selvedge_engine::session::Settings;
 use selvedge_engine::sql::ScriptStatement;
 use selvedge_model::RunId;
-use selvedge_model::run::{RunRecord, RunState, StatementRecord};
+use selvedge_model::run::{RunRecord, RunState, StatementRecord, Submission};
 use selvedge_proto::v1;
 
 use super::sink::ResultSink;
@@ -63,6 +63,8 @@ pub struct RunSpec {
     pub queue: String,
     /// Its parameters, defaults filled in.
     pub params: BTreeMap<String, String>,
+    /// What was submitted.
+    pub submission: Submission,
     /// As if `SET` at its start.
     pub settings: Settings,
     /// What it does.
@@ -86,6 +88,7 @@ impl RunSpec {
             failure: None,
             params: self.params.clone(),
             cancel_requested: false,
+            submission: self.submission.clone(),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use selvedge_model::run::{AfterFailure, Counters, RunEvent, after_failure};
 use selvedge_model::{Failure, Retry, StatementAttempt};
 use tracing::Instrument as _;
@@ -46,7 +47,7 @@ impl Driver {
             self.book.apply(&run.id, RunEvent::StatementStarted { index });
             let ids = StatementAttempt { run: run.id.clone(), statement: index, attempt };
             let span = tracing::info_span!("statement", run_id = %run.id, statement = index, attempt);
-            match self.attempt(run, step, &ids).instrument(span).await {
+            match self.attempt(run, step, &ids).boxed().instrument(span).await {
                 Ok(done) => return self.succeed(run, step, done).await,
                 Err(Stop::Cancelled) => return Err(Stop::Cancelled),
                 Err(Stop::Failed(failure)) => {

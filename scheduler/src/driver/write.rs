@@ -11,9 +11,9 @@ use selvedge_engine::plan::manifest_rows;
 use selvedge_engine::write::check_writable;
 use selvedge_model::commit::WriteKind;
 use selvedge_model::failure::HasFailure as _;
-use selvedge_model::manifest::ManifestRow;
+use selvedge_model::manifest::{ManifestError, ManifestRow, accept};
 use selvedge_model::run::{Counters, RunEvent};
-use selvedge_model::{Failure, Retry, StatementAttempt};
+use selvedge_model::{Domain, Failure, Retry, StatementAttempt};
 
 use super::run::OpenRun;
 use super::statement::Done;
@@ -60,6 +60,7 @@ impl Driver {
         let output = self.job(run, ids, state, write.plan.clone()).await?;
         let gathering = self.manifests(&output, rows);
         run.cancel.run_until_cancelled(gathering).await.ok_or(Stop::Cancelled)??;
+        accept(rows.clone(), output.partitions).map_err(doubtful)?;
         if run.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
@@ -87,14 +88,24 @@ impl Driver {
     }
 }
 
-/// Whether a statement may be tried again after its publish failed: an append may have become visible in part, and a second
-/// one would double those rows. What replaces files replaces its own half-published ones too.
+/// Why output is not published. Nothing has become visible, so the statement is worth another attempt.
+fn doubtful(error: ManifestError) -> Failure {
+    let cause = format!("The reports of the writing tasks are not whole: {error}");
+    Failure::new(Domain::Internal, Retry::Later, "RESULT_DOUBTFUL", cause)
+}
+
+/// A statement is not tried again once its publish has begun: files may have become visible in part, and another attempt
+/// would append them twice, or read them when it reads the table that it replaces.
 fn after_publish(kind: &WriteKind, mut failure: Failure) -> Failure {
-    if *kind == WriteKind::Append && failure.is_retryable() {
-        failure.retry = Retry::Never;
-        if failure.hint.is_empty() {
-            failure.hint = "Some of its files may be visible: look before you run it again".to_owned();
+    failure.retry = Retry::Never;
+    if failure.hint.is_empty() {
+        failure.hint = match kind {
+            WriteKind::Append => "Some of its files may be visible: look before you run it again",
+            WriteKind::Overwrite | WriteKind::OverwriteDynamic | WriteKind::OverwriteStatic(_) => {
+                "Run it again when the store answers: unless it reads what it writes, it replaces its own files too"
+            }
         }
+        .to_owned();
     }
     failure
 }
@@ -104,11 +115,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_publish_of_an_append_is_never_tried_again() {
+    fn only_before_its_publish_begins_is_a_write_tried_again() {
         let failure = Failure::external("STORE_UNAVAILABLE", "S3");
-        assert!(!after_publish(&WriteKind::Append, failure.clone()).is_retryable());
-        for kind in [WriteKind::Overwrite, WriteKind::OverwriteDynamic] {
-            assert!(after_publish(&kind, failure.clone()).is_retryable());
+        for kind in [WriteKind::Append, WriteKind::Overwrite, WriteKind::OverwriteDynamic] {
+            let after = after_publish(&kind, failure.clone());
+            assert!(!after.is_retryable() && !after.hint.is_empty());
         }
+        assert!(doubtful(ManifestError::Missing { writer: 0, writers: 1 }).is_retryable());
     }
 }

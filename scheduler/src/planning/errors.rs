@@ -2,7 +2,8 @@
 
 use datafusion::error::DataFusionError;
 use selvedge_engine::error::classify;
-use selvedge_engine::sql::{ScriptStatement, nearest};
+use selvedge_engine::error::nearest;
+use selvedge_engine::sql::ScriptStatement;
 use selvedge_model::Failure;
 
 use super::Planner;
@@ -34,8 +35,12 @@ fn collect(planner: &Planner, statement: &ScriptStatement, error: &DataFusionErr
     }
 }
 
-/// Names the nearest table where one is missing.
+/// Names the nearest table where one is missing, and says plainly what DataFusion says of its plans.
 fn suggest(planner: &Planner, failure: Failure) -> Failure {
+    if failure.cause.starts_with("Projections require unique expression names") {
+        return Failure::user("DUPLICATE_COLUMN", "two columns of the query have the same name")
+            .with_hint("Name them apart with AS.");
+    }
     if failure.code != "TABLE_NOT_FOUND" || !failure.hint.is_empty() {
         return failure;
     }

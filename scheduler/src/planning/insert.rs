@@ -4,7 +4,8 @@ use datafusion::arrow::datatypes::FieldRef;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use selvedge_engine::catalog::{Format, TableDef};
-use selvedge_engine::sql::{Insert, nearest};
+use selvedge_engine::error::nearest;
+use selvedge_engine::sql::Insert;
 use selvedge_model::Failure;
 
 use super::assign::{self, Origin};
@@ -22,7 +23,7 @@ pub(super) async fn plan(context: &Context<'_>, insert: &Insert) -> Result<Plann
     };
     let def = writable(context.planner, &name).map_err(at_table)?;
     let clause = partition::resolve(insert, &def).map_err(at_name)?;
-    let source = query::source(context, &insert.source).await?;
+    let source = query::positional_source(context, &insert.source).await?;
     let targets = targets(insert, &def, &clause, &source).map_err(at_name)?;
     let kind = partition::write_kind(insert.overwrite, &clause, &def);
     let input = assign::fit(source, &targets, &def.name.to_string()).map_err(at_table)?;

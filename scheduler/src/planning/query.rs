@@ -4,7 +4,7 @@ use datafusion::common::TableReference;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Statement as SqlStatement};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, SelectItem, SetExpr, Statement as SqlStatement};
 use selvedge_engine::error::classify;
 use selvedge_model::Failure;
 
@@ -42,6 +42,40 @@ pub(super) fn analyze(context: &Context<'_>, plan: &LogicalPlan) -> Result<Logic
 pub(super) async fn source(context: &Context<'_>, query: &Query) -> Result<LogicalPlan, Failure> {
     let plan = plan(context, query).await?;
     analyze(context, &plan)
+}
+
+/// A query as the source of a write that goes by position: `SELECT 0, 0` is fine, though DataFusion wants names apart.
+pub(super) async fn positional_source(context: &Context<'_>, query: &Query) -> Result<LogicalPlan, Failure> {
+    let mut query = query.clone();
+    name_apart(&mut query.body);
+    source(context, &query).await
+}
+
+/// Gives columns that repeat another's text a name of their own.
+fn name_apart(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => {
+            let mut seen: Vec<String> = Vec::new();
+            for (i, item) in select.projection.iter_mut().enumerate() {
+                let (expr, name) = match item {
+                    SelectItem::UnnamedExpr(expr) => (expr.clone(), expr.to_string()),
+                    SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), alias.value.clone()),
+                    _ => continue,
+                };
+                if seen.contains(&name) {
+                    let alias = Ident::with_quote('"', format!("{name} ({})", i + 1));
+                    *item = SelectItem::ExprWithAlias { expr, alias };
+                }
+                seen.push(name);
+            }
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            name_apart(left);
+            name_apart(right);
+        }
+        SetExpr::Query(query) => name_apart(&mut query.body),
+        _ => {}
+    }
 }
 
 /// All rows of a table or view.

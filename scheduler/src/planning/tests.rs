@@ -1,7 +1,6 @@
 //! Statements planned on a real catalog and real files: what comes out, and what each mistake is called and where.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use ballista_core::extension::SessionConfigExt as _;
 use datafusion::arrow::array::{Array, AsArray};
@@ -109,6 +108,9 @@ async fn an_insert_is_cast_and_ordered_to_the_table() {
     let write = bench.write("INSERT OVERWRITE mart (region, ds, id) SELECT 'eu', '2026-01-01', 1").await;
     assert_eq!(write.kind, WriteKind::OverwriteDynamic);
     assert_eq!(columns(&write), ["id Int64", "name Utf8", "n Int32", "ds Date32", "region Utf8"]);
+    bench
+        .write("INSERT INTO mart SELECT 1, NULL, 1, NULL, NULL UNION ALL SELECT id, name, 2, day, name FROM orders")
+        .await;
     let write = bench.write("INSERT OVERWRITE flat SELECT id, name FROM flat").await;
     assert_eq!(write.kind, WriteKind::Overwrite);
 }
@@ -146,11 +148,11 @@ async fn an_insert_that_does_not_fit_is_refused_by_name() {
     for (sql, expected) in [
         (
             "INSERT INTO mart SELECT 1, 'a', 2",
-            "SCHEMA_MISMATCH 1:13 the query gives 3 columns, but public.mart takes 5: id, name, n, ds, region | The partition columns come last",
+            "SCHEMA_MISMATCH 1:13 the query gives 3 columns, but public.mart takes 5 columns: id, name, n, ds, region | The partition columns come last",
         ),
         (
             "INSERT INTO mart PARTITION (ds = '2026-01-01') SELECT 1, 'a', 2, DATE '2026-01-01', 'x'",
-            "SCHEMA_MISMATCH 1:13 the query gives 5 columns, but public.mart takes 4: id, name, n, region | ds has its value in PARTITION already",
+            "SCHEMA_MISMATCH 1:13 the query gives 5 columns, but public.mart takes 4 columns: id, name, n, region | ds has its value in PARTITION already",
         ),
         (
             "INSERT INTO flat SELECT name, id FROM orders",
@@ -161,8 +163,8 @@ async fn an_insert_that_does_not_fit_is_refused_by_name() {
             "SCHEMA_MISMATCH 1:13 column id of public.flat is Int64, but the query's column 1 (price) is Float64 | Where",
         ),
         (
-            "INSERT INTO flat (id, nmae) SELECT 1, 'a'",
-            "COLUMN_NOT_FOUND 1:23 table public.flat has no column nmae | Did you mean name?",
+            "INSERT INTO flat (id, nam) SELECT 1, 'a'",
+            "COLUMN_NOT_FOUND 1:23 table public.flat has no column nam | Did you mean name?",
         ),
         ("INSERT INTO flat (id, id) SELECT 1, 1", "DUPLICATE_COLUMN 1:23 "),
         (
@@ -204,7 +206,7 @@ async fn planning_errors_point_at_the_name() {
             "SELECT id\nFROM ordrs",
             "TABLE_NOT_FOUND 2:6 table public.ordrs does not exist | Did you mean public.orders?",
         ),
-        ("SELECT\n  nmae FROM orders", "COLUMN_NOT_FOUND 2:3 column nmae does not exist | Did you mean name?"),
+        ("SELECT\n  nam FROM orders", "COLUMN_NOT_FOUND 2:3 column nam does not exist | Did you mean name?"),
         ("SELECT uppr(name) FROM orders", "FUNCTION_NOT_FOUND 1:8 function uppr does not exist | Did you mean"),
         ("SELECT 1 INTO t", "NOT_SUPPORTED 1:1 a query cannot also write"),
         ("{# é #} SELECT '{{ 'long' }}' AS a,\n b FROM orders", "COLUMN_NOT_FOUND 2:2 "),
@@ -228,12 +230,13 @@ async fn a_new_table_takes_its_columns_and_place_from_the_statement() {
     for (sql, expected) in [
         ("CREATE TABLE flat AS SELECT 1 AS a", "TABLE_EXISTS 1:14 "),
         ("CREATE TABLE nos.t AS SELECT 1 AS a", "SCHEMA_NOT_FOUND 1:14 schema nos does not exist"),
-        ("CREATE TABLE t AS SELECT 1 AS a, 2 AS a", "DUPLICATE_COLUMN 1:1 "),
+        ("CREATE TABLE t AS SELECT 1 AS a, 2 AS a", "DUPLICATE_COLUMN 1:1 two columns"),
+        ("CREATE TABLE t AS SELECT a.id, b.id FROM orders a, orders b", "DUPLICATE_COLUMN 1:1 the query has two"),
         ("CREATE TABLE t AS SELECT NULL AS a", "INVALID_COLUMN 1:1 column a is NULL in every row"),
         ("CREATE TABLE t PARTITIONED BY (dy) AS SELECT 1 AS a, 2 AS ds", "COLUMN_NOT_FOUND 1:1 partition column dy"),
         ("CREATE TABLE t PARTITIONED BY (a) AS SELECT 1 AS a", "INVALID_PARTITION 1:1 every column"),
         ("CREATE TABLE t (a, b) AS SELECT 1", "SCHEMA_MISMATCH 1:20 2 columns are named, but the query has 1"),
-        ("CREATE TABLE t (a INT, A STRING)", "DUPLICATE_COLUMN 1:24 column a is declared twice"),
+        ("CREATE TABLE t (a INT, A STRING)", "DUPLICATE_COLUMN 1:24 column A is declared twice"),
     ] {
         let found = bench.refusal(sql).await;
         assert!(found.starts_with(expected), "{sql}\nexpected {expected}\nfound    {found}");
@@ -258,8 +261,8 @@ async fn copies_go_to_files_and_empty_directories() {
     assert!(bench.refusal(&format!("COPY orders TO '{full}'")).await.starts_with("LOCATION_NOT_EMPTY"));
     let write = bench.write(&format!("COPY orders TO '{full}' OPTIONS (mode 'overwrite')")).await;
     assert_eq!(write.kind, WriteKind::Overwrite);
-    let found = bench.refusal(&format!("COPY orders TO '{dir}' OPTIONS (mood 'append')")).await;
-    assert!(found.starts_with("INVALID_OPTION 1:1 COPY has no option mood | Did you mean mode?"), "{found}");
+    let found = bench.refusal(&format!("COPY orders TO '{dir}' OPTIONS (moed 'append')")).await;
+    assert!(found.starts_with("INVALID_OPTION 1:1 COPY has no option moed | Did you mean mode?"), "{found}");
 }
 
 #[tokio::test]

@@ -1,14 +1,23 @@
 //! Every job ends, and says why.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionContext;
+use selvedge_engine::error::classify;
 
 use ballista_core::serde::protobuf::ExecutionError;
 use ballista_core::serde::protobuf::failed_task::FailedReason;
-use selvedge_model::{Failure, Retry};
+use selvedge_model::{Failure, Retry, StatementAttempt};
 
 use super::super::failures::FAILURE_PREFIX;
 use super::super::{HostOptions, graph};
-use super::fake::{FakeExecutor, GROUP, SCAN, failed, host, options, submit, success};
+use super::fake::{FakeExecutor, GROUP, SCAN, failed, host, options, state, submit, success};
 
 /// Takes all that waits out of the graph, as a status update that failed half way does.
 async fn wedge(host: &super::super::Host, job_id: &str) {
@@ -61,6 +70,10 @@ async fn tasks_of_a_cancelled_job_come_back_to_be_stopped() {
     assert_eq!(job.outcome().await.unwrap_err().code, "CANCELLED");
     let reply = tokio::time::timeout(Duration::from_secs(2), waiting).await.expect("a waiting poll is woken").unwrap();
     assert_eq!(reply.cancel.len(), 2);
+    executor.wait_ms = 300;
+    let begun = std::time::Instant::now();
+    assert_eq!(executor.send(executor.request(&[])).await.cancel.len(), 2);
+    assert!(begun.elapsed() > Duration::from_millis(250), "what was said before does not cut a poll short");
     assert!(executor.poll(&[success(&tasks[0])]).await.is_empty());
 }
 
@@ -71,7 +84,7 @@ async fn a_job_cancelled_while_it_is_planned_does_not_run() {
     job.canceller().cancel();
     assert_eq!(job.outcome().await.unwrap_err().code, "CANCELLED");
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(graph::look(&host.server).await.is_empty());
+    assert!(graph::look(&host.server).await.open.is_empty());
     assert!(FakeExecutor::new(&host, "e1", 2).poll(&[]).await.is_empty());
 }
 
@@ -96,6 +109,42 @@ async fn the_failure_a_task_reports_is_the_failure_of_its_job() {
     let text = format!("{FAILURE_PREFIX}{}", serde_json::to_string(&failure).unwrap());
     executor.poll(&[failed(&tasks[0], &text, false, FailedReason::ExecutionError(ExecutionError {}))]).await;
     assert_eq!(job.outcome().await.unwrap_err(), failure);
+}
+
+#[derive(Debug)]
+struct Unreadable;
+
+#[async_trait::async_trait]
+impl TableProvider for Unreadable {
+    fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, false)]))
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        _projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        Err(DataFusionError::Plan("the third file is odd".to_owned()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_while_stages_are_planned_keeps_its_type() {
+    let host = host(options()).await;
+    let context = SessionContext::new_with_state(state(true));
+    context.register_table("odd", Arc::new(Unreadable)).unwrap();
+    let plan = context.state().create_logical_plan("SELECT x FROM odd").await.unwrap();
+    let attempt = StatementAttempt { run: "unplanned".parse().unwrap(), statement: 1, attempt: 1 };
+    let failure = host.submit(&attempt, context.state(), plan).await.unwrap().outcome().await.unwrap_err();
+    assert_eq!(failure.code, classify(&DataFusionError::Plan("the third file is odd".to_owned())).code);
+    assert!(failure.cause.contains("the third file is odd"), "{failure}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

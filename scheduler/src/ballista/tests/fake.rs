@@ -14,8 +14,8 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use prost::Message;
-use selvedge_engine::session::{Engine, EngineOptions, StoreOptions};
-use selvedge_engine::store::Location;
+use selvedge_engine::session::{Engine, EngineOptions};
+use selvedge_engine::store::{Location, StoreOptions};
 use selvedge_model::{StatementAttempt, TaskRef};
 use selvedge_proto::internal::v1::fleet_service_server::FleetService;
 use selvedge_proto::internal::v1::{
@@ -55,7 +55,7 @@ pub(super) async fn host(options: HostOptions) -> Arc<Host> {
     Host::start(options, engine.unwrap()).await.unwrap()
 }
 
-fn state(adaptive: bool) -> SessionState {
+pub(super) fn state(adaptive: bool) -> SessionState {
     let config = SessionConfig::new_with_ballista()
         .with_target_partitions(2)
         .with_round_robin_repartition(false)

@@ -3,6 +3,7 @@
 //! Executors are driven by hand (`fake`): they speak `FleetService` by direct call and answer tasks with statuses made up for
 //! the case. No plan is executed: rows are what the statuses claim. Each test is named for the behaviour it guards.
 
+mod cluster;
 mod endings;
 mod fake;
 mod fleet;
