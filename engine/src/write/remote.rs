@@ -154,10 +154,8 @@ impl RemoteStore {
                 entry.filename().and_then(|name| name.strip_suffix(".json")).is_some_and(|name| names.contains(name))
             };
             let open = entries.iter().filter(|entry| !is_published(entry));
-            let aborted: Vec<bool> = stream::iter(open.map(|entry| self.abort_journalled(entry, &uploads)))
-                .buffer_unordered(SWEEP_CONCURRENCY)
-                .try_collect()
-                .await?;
+            let aborting: Vec<_> = open.map(|entry| self.abort_journalled(entry, &uploads)).collect();
+            let aborted: Vec<bool> = stream::iter(aborting).buffer_unordered(SWEEP_CONCURRENCY).try_collect().await?;
             swept += aborted.into_iter().filter(|aborted| *aborted).count() as u64;
             self.remove(entries).await?;
         }

@@ -86,11 +86,11 @@ async fn publish_files(
     files: &[StagedFile],
     jobs: &BTreeSet<String>,
 ) -> Result<(), Failure> {
-    let outcomes: Vec<(&StagedFile, Result<(), Failure>)> = stream::iter(files)
-        .map(|file| async move { (file, write::publish_file(stores, location, file).await) })
-        .buffer_unordered(CONCURRENCY)
-        .collect()
-        .await;
+    // Gathered first: a stream over a borrowing closure is not `Send` to the compiler.
+    let publishing: Vec<_> =
+        files.iter().map(|file| async move { (file, write::publish_file(stores, location, file).await) }).collect();
+    let outcomes: Vec<(&StagedFile, Result<(), Failure>)> =
+        stream::iter(publishing).buffer_unordered(CONCURRENCY).collect().await;
     let Some(failure) = outcomes.iter().find_map(|(_, outcome)| outcome.as_ref().err().cloned()) else {
         return Ok(());
     };

@@ -25,7 +25,7 @@ fn record(text: &str) -> RunRecord {
         failure: None,
         params: BTreeMap::new(),
         cancel_requested: false,
-            submission: Default::default(),
+        submission: Default::default(),
     }
 }
 
