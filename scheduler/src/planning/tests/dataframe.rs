@@ -1,13 +1,16 @@
 //! DataFrame jobs: plans as a client sends them, decoded on the catalog and fitted to their target.
 
 use datafusion::arrow::ipc::reader::StreamReader;
-use datafusion::common::TableReference;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{TableReference, not_impl_err};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::provider_as_source;
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
 use datafusion::functions_window::expr_fn::row_number;
-use datafusion::logical_expr::{Expr, ExprFunctionExt as _, LogicalPlanBuilder, col, lit};
+use datafusion::logical_expr::{Expr, ExprFunctionExt as _, Extension, LogicalPlanBuilder, col, lit};
 use datafusion_proto::bytes::logical_plan_to_bytes_with_extension_codec;
-use selvedge_engine::plan::TableNameCodec;
+use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use selvedge_proto::v1;
 use selvedge_proto::v1::resolve_table_request::Source;
 use selvedge_proto::v1::write_target::Target;
@@ -19,11 +22,43 @@ async fn frame(bench: &Bench, source: Source, build: impl Fn(LogicalPlanBuilder)
     let request = v1::ResolveTableRequest { source: Some(source) };
     let resolved = bench.planner.resolve_table(&request).await.unwrap();
     let schema = StreamReader::try_new(resolved.schema.as_ref(), None).unwrap().schema();
-    let (first, rest) = resolved.table.split_once('.').unwrap();
-    let name = TableReference::partial(first, rest);
-    let table = provider_as_source(std::sync::Arc::new(EmptyTable::new(schema)));
-    let plan = build(LogicalPlanBuilder::scan(name, table, None).unwrap()).build().unwrap();
-    logical_plan_to_bytes_with_extension_codec(&plan, &TableNameCodec::default()).unwrap().to_vec()
+    let table = provider_as_source(Arc::new(EmptyTable::new(schema)));
+    let plan = build(LogicalPlanBuilder::scan("t", table, None).unwrap()).build().unwrap();
+    logical_plan_to_bytes_with_extension_codec(&plan, &ClientCodec(resolved.table)).unwrap().to_vec()
+}
+
+/// Sends every table under one name.
+#[derive(Debug)]
+struct ClientCodec(String);
+
+impl LogicalExtensionCodec for ClientCodec {
+    fn try_decode(&self, _: &[u8], _: &[LogicalPlan], _: &TaskContext) -> Result<Extension> {
+        not_impl_err!("a client only encodes")
+    }
+
+    fn try_encode(&self, _: &Extension, _: &mut Vec<u8>) -> Result<()> {
+        not_impl_err!("a client sends no nodes of its own")
+    }
+
+    fn try_decode_table_provider(
+        &self,
+        _: &[u8],
+        _: &TableReference,
+        _: SchemaRef,
+        _: &TaskContext,
+    ) -> Result<Arc<dyn TableProvider>> {
+        not_impl_err!("a client only encodes")
+    }
+
+    fn try_encode_table_provider(
+        &self,
+        _: &TableReference,
+        _: Arc<dyn TableProvider>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(())
+    }
 }
 
 fn orders() -> Source {
@@ -44,14 +79,14 @@ impl Bench {
         &mut self,
         plan: Vec<u8>,
         target: Option<v1::WriteTarget>,
-    ) -> Result<(SessionState, Planned), Failure> {
+    ) -> std::result::Result<(SessionState, Planned), Failure> {
         let attempt = StatementAttempt { run: "r1".parse().unwrap(), statement: 1, attempt: 1 };
         let plan = v1::DataFramePlan { logical_plan: plan.into(), target };
         self.planner.plan_dataframe(&plan, &mut self.settings, &attempt).await
     }
 }
 
-fn written(planned: Result<(SessionState, Planned), Failure>) -> PlannedWrite {
+fn written(planned: std::result::Result<(SessionState, Planned), Failure>) -> PlannedWrite {
     match planned.map(|(_, planned)| planned) {
         Ok(Planned::Write(write)) => write,
         Ok(_) => panic!("not a write"),
@@ -95,7 +130,8 @@ async fn files_are_scanned_under_the_name_that_resolving_gave() {
     let files =
         v1::FileSource { location: bench.path("orders.parquet"), format: "parquet".into(), ..Default::default() };
     let plan = frame(&bench, Source::Files(files), project(vec![col("id")])).await;
-    let Ok((_, Planned::Query { plan })) = bench.job(plan, None).await else { panic!() };
+    let (_, planned) = bench.job(plan, None).await.unwrap_or_else(|f| panic!("{f}"));
+    let Planned::Query { plan } = planned else { panic!() };
     assert_eq!(plan.schema().field(0).name(), "id");
     let missing = v1::FileSource { location: bench.path("no.csv"), format: "csv".into(), ..Default::default() };
     let request = v1::ResolveTableRequest { source: Some(Source::Files(missing)) };
