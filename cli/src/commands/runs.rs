@@ -11,7 +11,7 @@ use super::run::conclude;
 use super::stdout;
 use super::submit::submitted_run;
 use crate::error::CliError;
-use crate::follow::follow;
+use crate::follow::{CtrlC, follow};
 use crate::output::{Format, print_json, print_run, print_runs, run_as_json, units};
 use crate::terminal::Terminal;
 
@@ -45,7 +45,7 @@ pub(super) async fn watch(scheduler: &str, id: RunId, terminal: Terminal, format
     let client = Selvedge::connect(scheduler).await?;
     // Looking at a run must not be a way to end it: Ctrl-C only stops looking.
     let looking = Terminal { stdin_tty: false, ..terminal };
-    let record = follow(&client.handle(id), looking, false).await?;
+    let record = follow(&client.handle(id), looking, false, CtrlC::listen()?).await?;
     conclude(record, None, format)
 }
 
@@ -85,9 +85,10 @@ pub(super) async fn retry(
     let named = |text: String| (!text.is_empty()).then_some(text);
     let submission =
         Submission { name: named(run.name), params: run.params, settings: submitted.settings, queue: named(run.queue) };
+    let ctrl_c = wait.then(CtrlC::listen).transpose()?;
     let again = client.submit_script(&text, &file, submission).await;
     let again = again.map_err(|source| CliError::Script { source, file: file.clone() })?;
-    submitted_run(&again, Some(file), wait, terminal, format).await
+    submitted_run(&again, Some(file), ctrl_c, terminal, format).await
 }
 
 pub(super) async fn logs(scheduler: &str, id: &RunId, follow: bool, format: Format) -> Result<(), CliError> {
