@@ -18,7 +18,7 @@ use crate::error::CliError;
 /// When stdout is closed.
 pub fn print_runs(out: &mut impl Write, format: Format, runs: &[RunRecord]) -> Result<(), CliError> {
     match format {
-        Format::Json => print_json(out, &runs),
+        Format::Json => print_json(out, &runs.iter().map(record_as_json).collect::<Result<Vec<_>, _>>()?),
         Format::Table => {
             let mut grid = Grid::new(["run", "job", "queue", "state", "submitted (UTC)", ">time", ">rows written"]);
             for run in runs {
@@ -96,9 +96,20 @@ pub fn run_as_json(run: &RunRecord) -> Result<Value, CliError> {
             results.push(json!({"statement": statement.index, "columns": columns, "rows": rows}));
         }
     }
-    let mut value = serde_json::to_value(run).map_err(|e| CliError::local("cannot print JSON", &e))?;
+    let mut value = record_as_json(run)?;
     if let Value::Object(fields) = &mut value {
         fields.insert("results".to_owned(), Value::Array(results));
+    }
+    Ok(value)
+}
+
+/// The run's record. What was submitted is in it only where it was asked for.
+fn record_as_json(run: &RunRecord) -> Result<Value, CliError> {
+    let mut value = serde_json::to_value(run).map_err(|e| CliError::local("cannot print JSON", &e))?;
+    if let Value::Object(fields) = &mut value
+        && run.submission.script.is_empty()
+    {
+        fields.remove("submission");
     }
     Ok(value)
 }
