@@ -22,8 +22,8 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// No scheduler is named.
-    #[error("no scheduler is named: {} is not set", crate::SCHEDULER_VARIABLE)]
+    /// No address was given.
+    #[error("no scheduler is named: SELVEDGE_SCHEDULER is not set")]
     NoScheduler,
     /// Nobody answers.
     #[error("cannot reach the scheduler at {address}: {reason}")]
@@ -100,7 +100,7 @@ impl HasFailure for Error {
                 Failure::user("BAD_ADDRESS", self.to_string()).with_hint("write it as http://HOST:PORT")
             }
             Self::NoScheduler => Failure::user("NO_SCHEDULER", self.to_string())
-                .with_hint("set it to the scheduler's address, such as http://127.0.0.1:50050"),
+                .with_hint("set it to the scheduler's address: SELVEDGE_SCHEDULER=http://HOST:PORT"),
             Self::Unreachable { .. } => Failure::external("SCHEDULER_UNREACHABLE", self.to_string()).with_hint(
                 "start one with `selvedge scheduler`, or point --scheduler or SELVEDGE_SCHEDULER at a running one",
             ),

@@ -11,7 +11,7 @@ use super::run::conclude;
 use super::stdout;
 use super::submit::submitted_run;
 use crate::error::CliError;
-use crate::follow::follow;
+use crate::follow::{CtrlC, follow};
 use crate::output::{Format, print_json, print_run, print_runs, run_as_json, units};
 use crate::terminal::Terminal;
 
@@ -43,7 +43,7 @@ pub(super) async fn watch(scheduler: &str, id: RunId, terminal: Terminal, format
     let client = Selvedge::connect(scheduler).await?;
     // Looking at a run must not be a way to end it: Ctrl-C only stops looking.
     let looking = Terminal { stdin_tty: false, ..terminal };
-    let record = follow(&client.handle(id), looking, false).await?;
+    let record = follow(&client.handle(id), looking, false, CtrlC::listen()?).await?;
     conclude(record, None, format)
 }
 
@@ -86,12 +86,13 @@ pub(super) async fn retry(
         settings: run.submission.settings,
         queue: named(run.queue),
     };
+    let ctrl_c = wait.then(CtrlC::listen).transpose()?;
     let again = client.submit_script(&run.submission.script, &run.submission.file_name, submission).await;
     let again = again.map_err(|source| match file.clone() {
         Some(file) => CliError::Script { source, file },
         None => CliError::Client(source),
     })?;
-    submitted_run(&again, file, wait, terminal, format).await
+    submitted_run(&again, file, ctrl_c, terminal, format).await
 }
 
 /// The script that the places in a run's failure refer to.

@@ -280,3 +280,10 @@ async fn avro_is_read() {
     let got = query(&def, "SELECT count(*) AS n, max(s) AS m FROM t").await.unwrap();
     assert!(got.contains("| 2 | b |"), "{got}");
 }
+
+#[test]
+fn looking_at_a_location_may_move_between_threads() {
+    fn assert_send<T: Send>(_: T) {}
+    let (state, at, options) = (state(), Location::parse("/tmp/x").unwrap(), BTreeMap::new());
+    assert_send(resolve_files(&state, Format::Csv, &at, &[], &options, None));
+}

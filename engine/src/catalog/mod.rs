@@ -18,6 +18,5 @@ pub use definition::{Format, TableDef, ViewDef, plain_schema};
 pub use files::table_provider;
 pub use format::restore_compression;
 pub use names::TableName;
-pub use partitions::{NULL_PARTITION, parse_segment, partition_segment};
 pub use resolve::resolve_files;
 pub use schemas::Catalog;

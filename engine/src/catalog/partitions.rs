@@ -1,7 +1,8 @@
 //! Hive partitions: column values in directory names.
 //!
 //! `ds=2026-01-31/region=EU%2FWest/` stands for two columns. Values are percent-encoded where a path could not hold them;
-//! SQL NULL has a name of its own. Readers and writers both use what is here, so that they agree.
+//! SQL NULL has a name of its own. This is the reading side; `selvedge_model::commit::partition_dir` is the writing one,
+//! and a test below holds them together.
 
 use datafusion::arrow::array::Array;
 use datafusion::arrow::array::AsArray;
@@ -12,45 +13,12 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use selvedge_model::Failure;
-
-/// The directory value that stands for SQL NULL.
-pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
-
-/// What Hive and Spark escape in a partition directory, and what object stores ask to be avoided.
-const ESCAPED: &AsciiSet = &CONTROLS
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'\'')
-    .add(b'*')
-    .add(b'/')
-    .add(b':')
-    .add(b'=')
-    .add(b'?')
-    .add(b'\\')
-    .add(b'{')
-    .add(b'}')
-    .add(b'[')
-    .add(b']')
-    .add(b'^')
-    .add(b'|')
-    .add(b'<')
-    .add(b'>');
-
-/// The directory of a partition column's value: `ds=2026-01-31`.
-pub fn partition_segment(column: &str, value: Option<&str>) -> String {
-    let column = utf8_percent_encode(column, ESCAPED);
-    match value {
-        // An empty directory value cannot be told from NULL by other engines; they write it as NULL too.
-        None | Some("") => format!("{column}={NULL_PARTITION}"),
-        Some(value) => format!("{column}={}", utf8_percent_encode(value, ESCAPED)),
-    }
-}
+use selvedge_model::commit::HIVE_NULL;
 
 /// Column and value of a directory, if it is one of a partition.
-pub fn parse_segment(segment: &str) -> Option<(String, Option<String>)> {
+pub(super) fn parse_segment(segment: &str) -> Option<(String, Option<String>)> {
     let (column, value) = segment.split_once('=')?;
     let decode =
         |text: &str| percent_decode_str(text).decode_utf8().map_or_else(|_| text.to_owned(), |t| t.into_owned());
@@ -58,7 +26,7 @@ pub fn parse_segment(segment: &str) -> Option<(String, Option<String>)> {
     if column.is_empty() {
         return None;
     }
-    Some((column, (value != NULL_PARTITION).then(|| decode(value))))
+    Some((column, (value != HIVE_NULL).then(|| decode(value))))
 }
 
 /// The values of a file's partition columns, in the columns' order and types.
@@ -143,18 +111,16 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::arrow::datatypes::DataType;
+    use selvedge_model::commit::partition_dir;
 
     use super::*;
 
     #[test]
-    fn segments_come_back_as_written() {
+    fn what_is_written_is_read_back() {
         for value in [Some("2026-01-31 10:00"), Some("a/b=c%d"), Some("Zürich"), None] {
-            let segment = partition_segment("ds", value);
-            assert!(!segment.contains('/'), "{segment}");
-            let expected = Some(("ds".to_owned(), value.map(str::to_owned)));
-            assert_eq!(parse_segment(&segment), expected);
+            let segment = partition_dir(&[("d:s".to_owned(), value.map(str::to_owned))]);
+            assert_eq!(parse_segment(&segment), Some(("d:s".to_owned(), value.map(str::to_owned))), "{segment}");
         }
-        assert_eq!(partition_segment("ds", Some("")), format!("ds={NULL_PARTITION}"));
         assert_eq!(parse_segment("no partition"), None);
     }
 
@@ -165,7 +131,7 @@ mod tests {
             Arc::new(Field::new("region", DataType::Utf8, true)),
         ];
         let get = |dirs: &[&str]| values_of(dirs.iter().copied(), &fields, "x");
-        let null = format!("region={NULL_PARTITION}");
+        let null = format!("region={HIVE_NULL}");
         assert_eq!(get(&["year=07", &null]).unwrap(), [ScalarValue::Int32(Some(7)), ScalarValue::Utf8(None)]);
         for wrong in [&["year=x", "region=a"][..], &["region=a", "year=7"], &["year=7"], &[]] {
             assert_eq!(get(wrong).unwrap_err().code, "BAD_PARTITION", "{wrong:?}");

@@ -129,7 +129,7 @@ impl Engine {
 
     fn build(&self, config: SessionConfig) -> SessionState {
         SessionStateBuilder::new()
-            .with_config(config)
+            .with_config(config.with_extension(Arc::new(self.stores.clone())))
             .with_runtime_env(self.runtime())
             .with_default_features()
             .with_scalar_functions(scalar_functions())

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use selvedge_model::Failure;
 use selvedge_model::params::{self, ParamProblem, ParamSpec, ParamType};
 
-use super::near::nearest;
 use super::source::ScriptSource;
+use crate::error::nearest;
 
 const WORDS: [&str; 3] = ["job", "param", "queue"];
 

@@ -5,7 +5,6 @@
 //! (where rendered text came from), `parse`, `statement`.
 
 mod header;
-mod near;
 mod parse;
 mod source;
 mod statement;
@@ -17,7 +16,6 @@ use std::sync::Arc;
 use selvedge_model::Failure;
 
 pub use header::Header;
-pub use near::nearest;
 pub use source::ScriptSource;
 pub use statement::{
     ColumnSpec, CopySource, CopyTo, CreateExternalTable, CreateSchema, CreateTable, CreateTableAs, CreateView, Drop,

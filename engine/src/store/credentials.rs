@@ -137,7 +137,7 @@ fn reason(error: &dyn std::error::Error) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    innermost.to_string().split('\n').map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

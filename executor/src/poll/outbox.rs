@@ -36,9 +36,9 @@ struct Inner {
 
 /// What one request carries.
 #[derive(Debug)]
-pub(super) struct Parcel {
-    pub(super) statuses: Vec<Bytes>,
-    pub(super) logs: Vec<TaskLogLine>,
+pub(crate) struct Parcel {
+    pub(crate) statuses: Vec<Bytes>,
+    pub(crate) logs: Vec<TaskLogLine>,
     numbers: HashSet<u64>,
 }
 
@@ -79,7 +79,7 @@ impl Outbox {
     }
 
     /// Copies what fits into one request, oldest first.
-    pub(super) fn parcel(&self) -> Parcel {
+    pub(crate) fn parcel(&self) -> Parcel {
         let inner = self.inner.lock();
         let mut room = MAX_STATUS_BYTES;
         // The first one always goes, however large: holding it back would hold back all.

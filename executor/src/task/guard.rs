@@ -3,11 +3,11 @@
 //! Ballista's shuffle writers drain their input in detached tasks: neither dropping the task's future nor aborting it
 //! reaches them. So their input is made to end: a wrapper around the plan's streams gives an error once the task is to
 //! stop, the writers give up, and with their input drop everything below. The wrapper is invisible to Ballista's looks
-//! at the plan and to the list of metrics.
+//! at the plan and to the list of metrics. It also sees each error before the writers wrap it, and keeps the first one.
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use datafusion::arrow::array::RecordBatch;
@@ -21,23 +21,36 @@ use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::statistics::ChildStats;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, EmptyRecordBatchStream, ExecutionPlan, PhysicalExpr, PlanProperties, StatisticsArgs,
-    with_new_children_if_necessary,
+    replace_children_if_necessary,
 };
 use futures::{Future, Stream, StreamExt};
+use selvedge_model::Failure;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::failure::failure_of;
+
+/// The first error that any operator gave, once there is one.
+pub(super) type Cause = Arc<OnceLock<Failure>>;
 
 /// Makes a stage's plan end when `stop` is cancelled.
 ///
 /// The writer's input is wrapped, and every operator with several inputs: a join makes many rows of few and may keep the
 /// operator above it busy for minutes without anything else being polled.
-pub(super) fn guard(stage: Arc<dyn ExecutionPlan>, stop: &CancellationToken) -> Result<Arc<dyn ExecutionPlan>> {
-    let wrap = |inner| Arc::new(GuardExec { inner, stop: stop.clone() }) as Arc<dyn ExecutionPlan>;
+pub(super) fn guard(
+    stage: Arc<dyn ExecutionPlan>,
+    stop: &CancellationToken,
+    cause: &Cause,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let wrap = |inner| {
+        let (stop, cause) = (stop.clone(), cause.clone());
+        Arc::new(GuardExec { inner, stop, cause }) as Arc<dyn ExecutionPlan>
+    };
     let joins = stage.transform_up(|node| match node.children().len() {
         0 | 1 => Ok(Transformed::no(node)),
         _ => Ok(Transformed::yes(wrap(node))),
     })?;
     let inputs = joins.data.children().into_iter().cloned().map(wrap).collect();
-    with_new_children_if_necessary(joins.data, inputs)
+    replace_children_if_necessary(joins.data, inputs)
 }
 
 /// An operator whose streams end with an error once the task is to stop.
@@ -45,6 +58,7 @@ pub(super) fn guard(stage: Arc<dyn ExecutionPlan>, stop: &CancellationToken) -> 
 struct GuardExec {
     inner: Arc<dyn ExecutionPlan>,
     stop: CancellationToken,
+    cause: Cause,
 }
 
 impl DisplayAs for GuardExec {
@@ -78,14 +92,14 @@ impl ExecutionPlan for GuardExec {
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let inner = with_new_children_if_necessary(self.inner.clone(), children)?;
-        Ok(Arc::new(Self { inner, stop: self.stop.clone() }))
+        let inner = replace_children_if_necessary(self.inner.clone(), children)?;
+        Ok(Arc::new(Self { inner, stop: self.stop.clone(), cause: self.cause.clone() }))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let inner = self.inner.execute(partition, context)?;
         let stop = Box::pin(self.stop.clone().cancelled_owned());
-        Ok(Box::pin(cooperative(Guarded { inner, stop: Some(stop) })))
+        Ok(Box::pin(cooperative(Guarded { inner, stop: Some(stop), cause: self.cause.clone() })))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -113,6 +127,7 @@ struct Guarded {
     inner: SendableRecordBatchStream,
     /// None once the stream was stopped.
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    cause: Cause,
 }
 
 impl Stream for Guarded {
@@ -121,7 +136,11 @@ impl Stream for Guarded {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(stop) = &mut self.stop else { return Poll::Ready(None) };
         if stop.as_mut().poll(cx).is_pending() {
-            return self.inner.poll_next_unpin(cx);
+            let polled = self.inner.poll_next_unpin(cx);
+            if let Poll::Ready(Some(Err(error))) = &polled {
+                self.cause.get_or_init(|| failure_of(error));
+            }
+            return polled;
         }
         self.stop = None;
         // Dropping the input now is what stops everything below.

@@ -83,7 +83,7 @@ impl TaskRunner {
     ) -> Result<Success, Failure> {
         let seen = |e: &_| failure::failure_of(e);
         let stage = Stage::prepare(self, definition, &stop).map_err(|e| seen(&e))?;
-        let partitions = stage.execute().await.map_err(|e| seen(&e))?;
+        let partitions = stage.execute().await?;
         let (files, shuffle_bytes) = stage.files(&self.shuffle_dir, &partitions).map_err(|e| seen(&e))?;
         let uploaded = tokio::select! {
             biased;

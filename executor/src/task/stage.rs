@@ -13,18 +13,21 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
+use selvedge_engine::catalog::restore_compression;
 use selvedge_engine::shuffle::{companions, data_path, replace_readers, task_dir};
-use selvedge_model::TaskRef;
+use selvedge_model::{Failure, TaskRef};
 use tokio_util::sync::CancellationToken;
 
 use super::TaskRunner;
-use super::guard::guard;
+use super::failure::failure_of;
+use super::guard::{Cause, guard};
 
 /// A task's plan, ready to run.
 pub(super) struct Stage {
     executor: Arc<dyn QueryStageExecutor>,
     context: Arc<TaskContext>,
     task: TaskRef,
+    cause: Cause,
 }
 
 impl Stage {
@@ -34,7 +37,8 @@ impl Stage {
         let context = Arc::new(task_context(runner, definition));
         let plan =
             PhysicalPlanNode::try_decode(&definition.plan)?.try_into_physical_plan(&context, runner.codec.as_ref())?;
-        let plan = guard(replace_readers(plan, runner.shuffle.clone())?, stop)?;
+        let cause = Cause::default();
+        let plan = guard(replace_readers(restore_compression(plan)?, runner.shuffle.clone())?, stop, &cause)?;
         let work_dir = runner.shuffle_dir.join(task_dir(&task));
         let executor = DefaultExecutionEngine::new().create_query_stage_exec(
             JobId::from(task.job_id.clone()),
@@ -45,12 +49,13 @@ impl Stage {
             &work_dir.to_string_lossy(),
             context.session_config(),
         )?;
-        Ok(Self { executor, context, task })
+        Ok(Self { executor, context, task, cause })
     }
 
-    /// Runs it to its end.
-    pub(super) async fn execute(&self) -> Result<Vec<ShuffleWritePartition>> {
-        self.executor.execute_query_stage(self.task.task_id as usize, self.context.clone()).await
+    /// Runs it to its end. What an operator gave as the reason comes before what the writer made of it.
+    pub(super) async fn execute(&self) -> Result<Vec<ShuffleWritePartition>, Failure> {
+        let written = self.executor.execute_query_stage(self.task.task_id as usize, self.context.clone()).await;
+        written.map_err(|e| self.cause.get().cloned().unwrap_or_else(|| failure_of(&e)))
     }
 
     /// What it reports besides its files.

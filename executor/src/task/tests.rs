@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::poll::Outbox;
 
 /// More than anyone can wait for, from a source and from a join of few rows.
-pub(crate) const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 100000000000000)";
+pub(crate) const ENDLESS: &str = "SELECT max(value) FROM generate_series(1, 100000000000000) WHERE value % 7 = 3";
 const ENDLESS_JOIN: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b \
                             WHERE (a.value * b.value) % 7 = 9";
 

@@ -4,8 +4,9 @@
 //! mistyped location must not cost anybody their data, and a script that runs twice must not double its rows.
 
 use selvedge_engine::catalog::Format;
+use selvedge_engine::error::nearest;
 use selvedge_engine::plan::WriteFormat;
-use selvedge_engine::sql::{CopySource, CopyTo, nearest};
+use selvedge_engine::sql::{CopySource, CopyTo};
 use selvedge_engine::store::Location;
 use selvedge_model::Failure;
 use selvedge_model::commit::WriteKind;

@@ -2,7 +2,8 @@
 
 use datafusion::error::DataFusionError;
 use selvedge_engine::error::classify;
-use selvedge_engine::sql::{ScriptStatement, nearest};
+use selvedge_engine::error::nearest;
+use selvedge_engine::sql::ScriptStatement;
 use selvedge_model::Failure;
 
 use super::Planner;

@@ -4,7 +4,8 @@ use datafusion::arrow::datatypes::FieldRef;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use selvedge_engine::catalog::{Format, TableDef};
-use selvedge_engine::sql::{Insert, nearest};
+use selvedge_engine::error::nearest;
+use selvedge_engine::sql::Insert;
 use selvedge_model::Failure;
 
 use super::assign::{self, Origin};

@@ -5,7 +5,8 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::Ident;
 use selvedge_engine::catalog::TableDef;
-use selvedge_engine::sql::{Insert, PartitionValue, nearest};
+use selvedge_engine::error::nearest;
+use selvedge_engine::sql::{Insert, PartitionValue};
 use selvedge_model::Failure;
 use selvedge_model::commit::WriteKind;
 

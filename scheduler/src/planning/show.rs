@@ -7,7 +7,8 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::logical_expr::TableType;
 use datafusion::sql::sqlparser::ast::ObjectName;
 use selvedge_engine::catalog::TableName;
-use selvedge_engine::sql::{Show, nearest};
+use selvedge_engine::error::nearest;
+use selvedge_engine::sql::Show;
 use selvedge_model::Failure;
 
 use super::statement::Context;

@@ -163,8 +163,8 @@ async fn an_insert_that_does_not_fit_is_refused_by_name() {
             "SCHEMA_MISMATCH 1:13 column id of public.flat is Int64, but the query's column 1 (price) is Float64 | Where",
         ),
         (
-            "INSERT INTO flat (id, nmae) SELECT 1, 'a'",
-            "COLUMN_NOT_FOUND 1:23 table public.flat has no column nmae | Did you mean name?",
+            "INSERT INTO flat (id, nam) SELECT 1, 'a'",
+            "COLUMN_NOT_FOUND 1:23 table public.flat has no column nam | Did you mean name?",
         ),
         ("INSERT INTO flat (id, id) SELECT 1, 1", "DUPLICATE_COLUMN 1:23 "),
         (

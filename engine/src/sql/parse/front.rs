@@ -6,9 +6,9 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::super::near::nearest;
 use super::super::statement::{Drop, DropKind, Show, StatementKind};
 use super::problem::Problem;
+use crate::error::nearest;
 
 const DIALECT: GenericDialect = GenericDialect {};
 
