@@ -12,7 +12,7 @@ use super::stdout;
 use super::submit::submitted_run;
 use crate::error::CliError;
 use crate::follow::{CtrlC, follow};
-use crate::output::{Format, print_json, print_run, print_runs, run_as_json, units};
+use crate::output::{Format, print_run, print_run_json, print_runs, units};
 use crate::terminal::Terminal;
 
 pub(super) async fn list(scheduler: &str, limit: usize, states: Vec<RunState>, format: Format) -> Result<(), CliError> {
@@ -26,7 +26,7 @@ pub(super) async fn show(scheduler: &str, id: &RunId, format: Format) -> Result<
     let run = client.run(id).await?;
     let mut out = stdout();
     match format {
-        Format::Json => print_json(&mut out, &run_as_json(&run)?),
+        Format::Json => print_run_json(&mut out, &run),
         Format::Csv => print_runs(&mut out, format, std::slice::from_ref(&run)),
         Format::Table => {
             print_run(&mut out, &run, units::now_ms())?;
