@@ -3,7 +3,6 @@
 //! It may not where a window function has `PARTITION BY`: on input that turns out empty, the adaptive planner adds one
 //! exchange after another without end (bug A in the notes on Ballista 55).
 
-use ballista_core::config::BALLISTA_ADAPTIVE_PLANNER_ENABLED;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::expr::WindowFunction;
@@ -11,6 +10,9 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use selvedge_engine::error::classify;
 use selvedge_engine::session::Settings;
 use selvedge_model::Failure;
+
+/// Ballista's own name for it; the tests hold it to what Ballista reads.
+const ADAPTIVE: &str = "ballista.planner.adaptive.enabled";
 
 /// Sets the session to what the plan allows and the settings ask for.
 pub(super) fn decide(state: &mut SessionState, plan: &LogicalPlan, settings: &Settings) -> Result<(), Failure> {
@@ -20,7 +22,7 @@ pub(super) fn decide(state: &mut SessionState, plan: &LogicalPlan, settings: &Se
     };
     let Some(adaptive) = adaptive else { return Ok(()) };
     let options = state.config_mut().options_mut();
-    options.set(BALLISTA_ADAPTIVE_PLANNER_ENABLED, &adaptive.to_string()).map_err(|e| classify(&e))
+    options.set(ADAPTIVE, &adaptive.to_string()).map_err(|e| classify(&e))
 }
 
 fn has_partitioned_window(plan: &LogicalPlan) -> Result<bool, Failure> {
