@@ -3,7 +3,7 @@
 use futures::StreamExt as _;
 use selvedge::RunHandle;
 use selvedge::model::RunRecord;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::error::CliError;
@@ -11,13 +11,33 @@ use crate::interrupt::{Action, Interrupts};
 use crate::progress::Progress;
 use crate::terminal::Terminal;
 
+/// Hears Ctrl-C from the moment it is made, which is before the run is submitted: a press in between counts too.
+#[derive(Debug)]
+pub struct CtrlC(Signal);
+
+impl CtrlC {
+    /// Begins to listen; from now on Ctrl-C does not end the process by itself.
+    ///
+    /// # Errors
+    /// When the system offers no signals.
+    pub fn listen() -> Result<Self, CliError> {
+        signal(SignalKind::interrupt()).map(Self).map_err(|e| CliError::local("cannot wait for Ctrl-C", &e))
+    }
+}
+
 /// Follows a run to its end, however it ends.
 ///
 /// # Errors
 /// When it cannot be followed, or is left going.
-pub async fn follow(run: &RunHandle, terminal: Terminal, embedded: bool) -> Result<RunRecord, CliError> {
+pub async fn follow(
+    run: &RunHandle,
+    terminal: Terminal,
+    embedded: bool,
+    mut ctrl_c: CtrlC,
+) -> Result<RunRecord, CliError> {
     let mut progress = Progress::new(terminal);
-    let result = follow_with(run, &mut progress, Interrupts::new(terminal.can_ask(), embedded)).await;
+    let interrupts = Interrupts::new(terminal.can_ask(), embedded);
+    let result = follow_with(run, &mut progress, interrupts, &mut ctrl_c.0).await;
     progress.finish();
     result
 }
@@ -26,9 +46,8 @@ async fn follow_with(
     run: &RunHandle,
     progress: &mut Progress,
     mut interrupts: Interrupts,
+    ctrl_c: &mut Signal,
 ) -> Result<RunRecord, CliError> {
-    // One listener for the whole time: a press between two updates counts too.
-    let mut ctrl_c = signal(SignalKind::interrupt()).map_err(|e| CliError::local("cannot wait for Ctrl-C", &e))?;
     let mut updates = run.watch();
     let mut last = None;
     let (answer, mut answers) = mpsc::channel(1);

@@ -58,7 +58,7 @@ impl Selvedge {
     pub async fn from_env() -> Result<Self> {
         match std::env::var(SCHEDULER_VARIABLE) {
             Ok(uri) if !uri.trim().is_empty() => Self::connect(uri.trim()).await,
-            _ => Err(Error::Address { address: String::new(), reason: format!("{SCHEDULER_VARIABLE} is not set") }),
+            _ => Err(Error::NoScheduler),
         }
     }
 

@@ -22,6 +22,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// No address was given.
+    #[error("no scheduler is named: SELVEDGE_SCHEDULER is not set")]
+    NoScheduler,
     /// Nobody answers.
     #[error("cannot reach the scheduler at {address}: {reason}")]
     Unreachable {
@@ -75,7 +78,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Address { .. } => 2,
-            Self::Unreachable { .. } => 3,
+            Self::NoScheduler | Self::Unreachable { .. } => 3,
             _ => 1,
         }
     }
@@ -96,6 +99,8 @@ impl HasFailure for Error {
             Self::Address { .. } => {
                 Failure::user("BAD_ADDRESS", self.to_string()).with_hint("write it as http://HOST:PORT")
             }
+            Self::NoScheduler => Failure::user("NO_SCHEDULER", self.to_string())
+                .with_hint("set it to the scheduler's address: SELVEDGE_SCHEDULER=http://HOST:PORT"),
             Self::Unreachable { .. } => Failure::external("SCHEDULER_UNREACHABLE", self.to_string()).with_hint(
                 "start one with `selvedge scheduler`, or point --scheduler or SELVEDGE_SCHEDULER at a running one",
             ),

@@ -95,7 +95,7 @@ fn syntax_error() {
 fn unknown_table() {
     let desk = Desk::new();
     let output = desk.run(&format!("{}SELECT count(*)\nFROM nations;\n", desk.tables()), &[]);
-    expect_refused(&output, FAILED, &["nations", "nation'", "job.sql:4:", "^"]);
+    expect_refused(&output, FAILED, &["nations does not exist", "public.nation?", "job.sql:4:", "^"]);
 }
 
 #[test]

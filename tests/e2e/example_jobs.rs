@@ -55,7 +55,7 @@ fn the_tpch_revenue_mart() {
     );
 }
 
-/// Events of 50 users as JSON lines, gzipped in part, and the same as Parquet for DuckDB. Amounts are quarters: sums are exact.
+/// Events of 50 users as JSON lines, gzipped, and the same as Parquet for DuckDB. Amounts are quarters: sums are exact.
 const EVENTS: &str = r#"
 import datetime, gzip, json, os, random, sys
 import pyarrow as pa, pyarrow.parquet as pq
@@ -69,7 +69,7 @@ for user in range(50):
                        "page": seed.choice(["/", "/cart", "/help", "/pay"]), "amount": seed.choice([None, 0.25, 19.75])})
 os.makedirs(f"{root}/json"), os.makedirs(f"{root}/parquet")
 half = len(events) // 2
-open(f"{root}/json/a.json", "w").write("".join(json.dumps(e) + "\n" for e in events[:half]))
+gzip.open(f"{root}/json/a.json.gz", "wt").write("".join(json.dumps(e) + "\n" for e in events[:half]))
 gzip.open(f"{root}/json/b.json.gz", "wt").write("".join(json.dumps(e) + "\n" for e in events[half:]))
 for e in events: e["event_time"] = datetime.datetime.fromisoformat(e["event_time"])
 pq.write_table(pa.Table.from_pylist(events), f"{root}/parquet/events.parquet")

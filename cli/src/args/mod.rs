@@ -175,7 +175,7 @@ pub enum RunsCommand {
 #[derive(Debug, Args)]
 pub struct SqlArgs {
     /// The statements
-    #[arg(short = 'c', long = "command", value_name = "SQL", conflicts_with = "file")]
+    #[arg(short = 'c', long = "command", value_name = "SQL", conflicts_with = "file", allow_hyphen_values = true)]
     pub command: Option<String>,
     /// A file of statements; `-` reads stdin
     pub file: Option<PathBuf>,

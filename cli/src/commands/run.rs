@@ -8,8 +8,8 @@ use selvedge::model::{RunRecord, RunState};
 use super::{Engine, script, stdout};
 use crate::args::{ScriptSource, Target};
 use crate::error::CliError;
-use crate::follow::follow;
-use crate::output::{Format, print_json, print_result_rows, run_as_json, units};
+use crate::follow::{CtrlC, follow};
+use crate::output::{Format, print_result_rows, print_run_json, units};
 use crate::terminal::Terminal;
 
 /// Runs a script to its end.
@@ -24,9 +24,10 @@ pub(super) async fn run(
     let engine = Engine::open(target, terminal).await?;
     let submission = Submission { params, ..Submission::default() };
     let result = async {
+        let ctrl_c = CtrlC::listen()?;
         let submitted = engine.client().submit_script(&script.text, &script.name, submission).await;
         let run = submitted.map_err(|source| CliError::Script { source, file: script.name.clone() })?;
-        let record = follow(&run, terminal, engine.embedded().is_some()).await?;
+        let record = follow(&run, terminal, engine.embedded().is_some(), ctrl_c).await?;
         conclude(record, Some(script.name.clone()), format)
     }
     .await;
@@ -38,7 +39,7 @@ pub(super) async fn run(
 pub(super) fn conclude(record: RunRecord, file: Option<String>, format: Format) -> Result<(), CliError> {
     let mut out = stdout();
     match format {
-        Format::Json => print_json(&mut out, &run_as_json(&record)?)?,
+        Format::Json => print_run_json(&mut out, &record)?,
         Format::Table | Format::Csv => print_result_rows(&mut out, format, &record)?,
     }
     if record.state != RunState::Succeeded {

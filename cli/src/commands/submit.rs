@@ -9,7 +9,7 @@ use super::run::conclude;
 use super::{script, stdout};
 use crate::args::ScriptSource;
 use crate::error::CliError;
-use crate::follow::follow;
+use crate::follow::{CtrlC, follow};
 use crate::output::{Format, print_json};
 use crate::terminal::Terminal;
 
@@ -24,22 +24,23 @@ pub(super) async fn submit(
 ) -> Result<(), CliError> {
     let script = script::read(source)?;
     let client = Selvedge::connect(scheduler).await?;
+    let ctrl_c = wait.then(CtrlC::listen).transpose()?;
     let submitted = client.submit_script(&script.text, &script.name, submission).await;
     let run = submitted.map_err(|source| CliError::Script { source, file: script.name.clone() })?;
-    submitted_run(&run, Some(script.name), wait, terminal, format).await
+    submitted_run(&run, Some(script.name), ctrl_c, terminal, format).await
 }
 
-/// Says that a run was submitted, or follows it.
+/// Says that a run was submitted, or follows it when Ctrl-C is listened to.
 pub(super) async fn submitted_run(
     run: &RunHandle,
     file: Option<String>,
-    wait: bool,
+    ctrl_c: Option<CtrlC>,
     terminal: Terminal,
     format: Format,
 ) -> Result<(), CliError> {
-    if wait {
+    if let Some(ctrl_c) = ctrl_c {
         anstream::eprintln!("submitted run {}", run.id());
-        let record = follow(run, terminal, false).await?;
+        let record = follow(run, terminal, false, ctrl_c).await?;
         return conclude(record, file, format);
     }
     let mut out = stdout();

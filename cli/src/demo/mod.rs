@@ -13,8 +13,8 @@ use selvedge::model::{RunRecord, RunState};
 use crate::args::Target;
 use crate::commands::{Engine, stdout};
 use crate::error::CliError;
-use crate::follow::follow;
-use crate::output::{Format, Grid, print_json, print_result_rows, run_as_json, units};
+use crate::follow::{CtrlC, follow};
+use crate::output::{Format, Grid, print_result_rows, print_run_json, units};
 use crate::terminal::Terminal;
 
 const JOB: &str = include_str!("../../../jobs/tpch_revenue_mart.sql");
@@ -89,7 +89,7 @@ async fn story(
 
     let mut out = stdout();
     if format == Format::Json {
-        return print_json(&mut out, &run_as_json(&run)?);
+        return print_run_json(&mut out, &run);
     }
     anstream::eprintln!("3. The result: the ten best months");
     print_result_rows(&mut out, format, &run)?;
@@ -129,9 +129,10 @@ async fn job(engine: &Engine, dir: &Path, terminal: Terminal) -> Result<RunRecor
     ]);
     let submission = Submission { params, ..Submission::default() };
     let file = || JOB_NAME.to_owned();
+    let ctrl_c = CtrlC::listen()?;
     let submitted = engine.client().submit_script(JOB, JOB_NAME, submission).await;
     let run = submitted.map_err(|source| CliError::Script { source, file: file() })?;
-    let record = follow(&run, terminal, engine.embedded().is_some()).await?;
+    let record = follow(&run, terminal, engine.embedded().is_some(), ctrl_c).await?;
     if record.state == RunState::Succeeded {
         Ok(record)
     } else {

@@ -14,6 +14,8 @@ use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::{Extension, LogicalPlan};
 use datafusion_proto::bytes::logical_plan_from_bytes_with_extension_codec;
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use selvedge_engine::catalog::{TableDef, TableName};
 use selvedge_engine::error::classify;
@@ -33,11 +35,20 @@ impl Planner {
     ///
     /// # Errors
     /// A plan that cannot be decoded, or does not fit its target.
-    pub async fn plan_dataframe(
+    pub fn plan_dataframe<'a>(
+        &'a self,
+        plan: &'a v1::DataFramePlan,
+        settings: &'a mut Settings,
+        attempt: &'a StatementAttempt,
+    ) -> BoxFuture<'a, Result<(SessionState, Planned), Failure>> {
+        self.dataframe(plan, settings, attempt.job_id()).boxed()
+    }
+
+    async fn dataframe(
         &self,
         plan: &v1::DataFramePlan,
-        settings: &mut Settings,
-        attempt: &StatementAttempt,
+        settings: &Settings,
+        job_id: String,
     ) -> Result<(SessionState, Planned), Failure> {
         let mut state = statement::session(self, settings)?;
         let source = self.decode(&state, &plan.logical_plan, settings).await?;
@@ -46,7 +57,7 @@ impl Planner {
         let source = state.analyzer().execute_and_check(source, options, |_, _| {}).map_err(|e| classify(&e))?;
         let planned = match &plan.target {
             None => Planned::Query { plan: source },
-            Some(target) => Planned::Write(self.write_dataframe(source, target, settings, &attempt.job_id()).await?),
+            Some(target) => Planned::Write(self.write_dataframe(source, target, settings, &job_id).await?),
         };
         match &planned {
             Planned::Query { plan } => adaptive::decide(&mut state, plan, settings)?,
@@ -57,19 +68,15 @@ impl Planner {
     }
 
     async fn decode(&self, state: &SessionState, bytes: &[u8], settings: &Settings) -> Result<LogicalPlan, Failure> {
-        let context = state.task_ctx();
-        let decode = |codec: &dyn LogicalExtensionCodec| {
-            logical_plan_from_bytes_with_extension_codec(bytes, &context, codec).map_err(|e| classify(&e))
-        };
         let names = NameCollector::default();
-        decode(&names)?;
-        let mut tables: HashMap<String, Arc<dyn TableProvider>> = HashMap::new();
+        from_bytes(state, bytes, &names)?;
         let found: BTreeSet<String> = names.found.lock().clone();
+        let mut tables: HashMap<String, Arc<dyn TableProvider>> = HashMap::new();
         for name in found {
             let provider = resolve::named(self, &name, settings).await?;
             tables.insert(name, provider);
         }
-        decode(&TableNameCodec::new(tables))
+        from_bytes(state, bytes, &TableNameCodec::new(tables))
     }
 
     async fn write_dataframe(
@@ -118,6 +125,10 @@ impl Planner {
         let kind = kind(wire, &wire.partition_by);
         Ok((Target::parquet(location, schema, wire.partition_by.clone(), kind), targets))
     }
+}
+
+fn from_bytes(state: &SessionState, bytes: &[u8], codec: &dyn LogicalExtensionCodec) -> Result<LogicalPlan, Failure> {
+    logical_plan_from_bytes_with_extension_codec(bytes, &state.task_ctx(), codec).map_err(|e| classify(&e))
 }
 
 /// A target and where its columns come from.

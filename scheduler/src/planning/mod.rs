@@ -30,6 +30,8 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use selvedge_engine::catalog::TableDef;
 use selvedge_engine::session::{Engine, Settings};
 use selvedge_engine::sql::ScriptStatement;
@@ -102,13 +104,18 @@ impl Planner {
     ///
     /// # Errors
     /// Whatever is wrong with the statement, with its place.
-    pub async fn plan(
-        &self,
-        statement: &ScriptStatement,
-        settings: &mut Settings,
-        attempt: &StatementAttempt,
-    ) -> Result<(SessionState, Planned), Failure> {
-        statement::plan(self, statement, settings, attempt).await.map_err(|f| errors::place(f, statement))
+    pub fn plan<'a>(
+        &'a self,
+        statement: &'a ScriptStatement,
+        settings: &'a mut Settings,
+        attempt: &'a StatementAttempt,
+    ) -> BoxFuture<'a, Result<(SessionState, Planned), Failure>> {
+        // Boxed, so that callers need not prove that everything in here may move between threads.
+        async move {
+            let planned = statement::plan(self, statement, settings, attempt).await;
+            planned.map_err(|failure| errors::place(failure, statement))
+        }
+        .boxed()
     }
 
     fn is_rehearsal(&self) -> bool {
