@@ -103,7 +103,7 @@ mod tests {
         assert!(plain.lines(&run, 13_999).is_empty());
         assert_eq!(
             plain.lines(&run, 14_000),
-            ["[2/2] stage 2: 1/4 tasks, 250,000 rows, 8.00 MiB, about 12.0 s left", "[2/2] stage 3: 0/1 tasks, 0 rows",]
+            ["[2/2] stage 2: 1/4 tasks, 250,000 rows, 8.00 MiB, about 21.0 s left", "[2/2] stage 3: 0/1 tasks, 0 rows",]
         );
         assert!(plain.lines(&run, 14_500).is_empty());
     }
