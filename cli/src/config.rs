@@ -24,7 +24,7 @@ const OTHERS: [&str; 6] = [
 ];
 
 /// The layers of a service's configuration: `file`, this process's environment, `flags`.
-pub fn sources(file: Option<&Path>, flags: Vec<(&'static str, String)>) -> Sources<'_> {
+pub fn sources<'a>(file: Option<&'a Path>, flags: Vec<(&'static str, String)>) -> Sources<'a> {
     // What is not UTF-8 becomes a value that no key takes, rather than a panic.
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
