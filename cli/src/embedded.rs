@@ -4,14 +4,14 @@
 use std::path::{Path, PathBuf};
 
 use selvedge::Selvedge;
-use selvedge::model::{Failure, HasFailure};
-use selvedge_executor::{ExecutorConfig, RunningExecutor};
-use selvedge_scheduler::config::ConfigProblem;
-use selvedge_scheduler::{RunningScheduler, SchedulerConfig};
+use selvedge::model::HasFailure;
+use selvedge_executor::{ExecutorOptions, RunningExecutor};
+use selvedge_scheduler::{RunningScheduler, SchedulerOptions};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::EmbeddedOptions;
+use crate::config;
 use crate::error::CliError;
 
 /// An engine that runs in this process.
@@ -80,18 +80,17 @@ impl Embedded {
     }
 
     async fn start_executor(&self, address: &str, options: &EmbeddedOptions) -> Result<RunningExecutor, CliError> {
-        let flags = ExecutorConfig {
-            scheduler: Some(address.to_owned()),
-            host: Some("127.0.0.1".to_owned()),
-            port: Some(0),
-            http: Some("127.0.0.1:0".to_owned()),
-            work_dir: Some(work_dir(self.data_dir.path()).to_string_lossy().into_owned()),
-            ..ExecutorConfig::default()
-        };
-        let config = ExecutorConfig::load(None, flags).and_then(ExecutorConfig::resolve);
-        let mut resolved = config.map_err(|problems| executor_problems(&problems))?;
-        // Nobody else is in need of what is drained: it leaves at once.
-        resolved.drain_grace = std::time::Duration::ZERO;
+        let flags = [
+            ("scheduler", address.to_owned()),
+            ("host", "127.0.0.1".to_owned()),
+            ("port", "0".to_owned()),
+            ("http", "127.0.0.1:0".to_owned()),
+            ("work_dir", work_dir(self.data_dir.path()).to_string_lossy().into_owned()),
+            // Nobody else is in need of what is drained: it leaves at once.
+            ("drain_grace", "0s".to_owned()),
+        ];
+        let sources = config::sources(None, flags.into());
+        let mut resolved = ExecutorOptions::load(sources).map_err(config::refused)?;
         resolved.memory_bytes =
             options.memory_bytes.unwrap_or_else(|| resolved.memory_bytes / 10 * 7 / options.executors.max(1) as u64);
         resolved.vcores = options.vcores.unwrap_or_else(|| resolved.vcores.div_ceil(options.executors.max(1)));
@@ -139,22 +138,9 @@ async fn start_scheduler(data_dir: &Path, stop: CancellationToken) -> Result<Run
         ("http", "127.0.0.1:0".to_owned()),
         ("warehouse", warehouse.to_string_lossy().into_owned()),
     ];
-    let config = SchedulerConfig::load(None, std::env::vars(), flags).and_then(SchedulerConfig::resolve);
-    let mut options = config.map_err(|problems| scheduler_problems(&problems))?;
+    let sources = config::sources(None, flags.into());
+    let mut options = SchedulerOptions::load(sources).map_err(config::refused)?;
     // Executors of this machine share a work directory, so results and shuffle are read from it without a detour.
     options.local_shuffle_dir = Some(work_dir(data_dir).join("shuffle"));
     selvedge_scheduler::start(options, stop).await.map_err(|e| CliError::Failed(Box::new(e.failure())))
-}
-
-/// Every problem of a scheduler's configuration, as wrong usage.
-pub fn scheduler_problems(problems: &[ConfigProblem]) -> CliError {
-    let unknown = || Failure::user("BAD_CONFIG", "the configuration is not usable");
-    CliError::Usage(Box::new(ConfigProblem::failure(problems).unwrap_or_else(unknown)))
-}
-
-/// Every problem of an executor's configuration, as wrong usage.
-pub fn executor_problems(problems: &[selvedge_executor::ConfigProblem]) -> CliError {
-    let failures = problems.iter().map(|p| Failure::user("BAD_CONFIG", p.to_string())).collect();
-    let unknown = || Failure::user("BAD_CONFIG", "the configuration is not usable");
-    CliError::Usage(Box::new(Failure::join(failures).unwrap_or_else(unknown)))
 }

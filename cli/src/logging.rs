@@ -1,14 +1,15 @@
 //! Logs to stderr. Services log at INFO; commands that embed the engine not at all, since they report what goes wrong.
 //! `SELVEDGE_LOG` overrides either, as a filter: `selvedge_scheduler=debug,info`.
 
+use selvedge_engine::config::LogFormat;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::args::LogFormat;
 use crate::error::CliError;
 use crate::terminal::Terminal;
 
-const VARIABLE: &str = "SELVEDGE_LOG";
+/// The filter.
+pub const VARIABLE: &str = "SELVEDGE_LOG";
 const SERVICE: &str = "info,ballista_scheduler=warn,ballista_executor=warn,ballista_core=warn,datafusion=warn,h2=warn,hyper=warn,\
                        tonic=warn,tower=warn,aws_config=warn";
 const EMBEDDED: &str = "off";

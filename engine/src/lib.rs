@@ -1,6 +1,7 @@
 //! What scheduler and executor must agree on: sessions, SQL, catalog, plan nodes, object stores, shuffle and table files.
 
 pub mod catalog;
+pub mod config;
 pub mod error;
 pub mod plan;
 pub mod session;

@@ -15,6 +15,6 @@ mod start;
 mod task;
 mod work_dir;
 
-pub use config::{ConfigProblem, ExecutorConfig, ExecutorOptions};
+pub use config::ExecutorOptions;
 pub use error::ExecutorError;
 pub use start::{RunningExecutor, start};

@@ -14,6 +14,6 @@ pub mod planning;
 pub mod runs;
 mod server;
 
-pub use config::{ConfigProblem, SchedulerConfig, SchedulerOptions};
+pub use config::SchedulerOptions;
 pub use error::SchedulerError;
 pub use server::{RunningScheduler, start};

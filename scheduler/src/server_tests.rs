@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use arrow::ipc::reader::StreamReader;
+use selvedge_engine::config::Sources;
 use selvedge_proto::failure_from;
 use selvedge_proto::v1::cluster_service_client::ClusterServiceClient;
 use selvedge_proto::v1::execute_query_response::Event;
@@ -16,7 +17,6 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use super::*;
-use crate::config::SchedulerConfig;
 
 struct Cluster {
     channel: Channel,
@@ -34,7 +34,7 @@ async fn cluster(extra: &[(&'static str, &str)]) -> Cluster {
         ("warehouse", warehouse.path().display().to_string()),
     ];
     flags.extend(extra.iter().map(|(k, v)| (*k, (*v).to_owned())));
-    let options = SchedulerConfig::load(None, Vec::new(), flags).unwrap().resolve().unwrap();
+    let options = SchedulerOptions::load(Sources::flags(flags)).unwrap();
     let running = start(options, shutdown.clone()).await.unwrap();
     let channel = Channel::from_shared(format!("http://{}", running.grpc)).unwrap().connect().await.unwrap();
     Cluster { channel, running, shutdown, _warehouse: warehouse }
@@ -158,7 +158,7 @@ async fn a_port_in_use_is_said_before_anything_starts() {
     let cluster = cluster(&[]).await;
     let taken = cluster.running.grpc.to_string();
     let flags = [("listen", taken.clone()), ("http", "127.0.0.1:0".to_owned())];
-    let options = SchedulerConfig::load(None, Vec::new(), flags).unwrap().resolve().unwrap();
+    let options = SchedulerOptions::load(Sources::flags(flags)).unwrap();
     let error = start(options, CancellationToken::new()).await.unwrap_err();
     use selvedge_model::failure::HasFailure as _;
     let failure = error.failure();

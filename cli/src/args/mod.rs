@@ -9,9 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use self::resolve::{
-    Command, EmbeddedOptions, ExecutorFlags, Invocation, LogFormat, SchedulerFlags, ScriptSource, Target, resolve,
-};
+pub use self::resolve::{Command, EmbeddedOptions, Invocation, ScriptSource, ServiceFlags, Target, resolve};
 use crate::output::Format;
 use crate::terminal::ColorChoice;
 
@@ -212,8 +210,8 @@ pub struct SchedulerArgs {
     #[arg(long)]
     pub print_config: bool,
     /// How log lines look [default: text]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    pub log_format: Option<LogFormat>,
+    #[arg(long, value_parser = ["text", "json"], value_name = "FORMAT")]
+    pub log_format: Option<String>,
 }
 
 /// `executor`.
@@ -250,8 +248,8 @@ pub struct ExecutorArgs {
     #[arg(long)]
     pub print_config: bool,
     /// How log lines look [default: text]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    pub log_format: Option<LogFormat>,
+    #[arg(long, value_parser = ["text", "json"], value_name = "FORMAT")]
+    pub log_format: Option<String>,
 }
 
 /// `executors`.

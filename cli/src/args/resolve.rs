@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
 use clap_complete::Shell;
 use selvedge::model::{ExecutorId, Failure, RunId, RunState};
 
@@ -55,9 +54,9 @@ pub enum Command {
     /// Query.
     Sql { script: ScriptSource, params: BTreeMap<String, String>, target: Target },
     /// Be the scheduler.
-    Scheduler(SchedulerFlags),
+    Scheduler(ServiceFlags),
     /// Be an executor.
-    Executor(ExecutorFlags),
+    Executor(ServiceFlags),
     /// List executors.
     ExecutorsList { scheduler: String },
     /// Drain an executor.
@@ -101,18 +100,9 @@ pub struct EmbeddedOptions {
     pub vcores: Option<usize>,
 }
 
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// The scheduler's flags: keys of its configuration with the values given, above environment and file.
+/// A service's flags: keys of its configuration with the values given, above environment and file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SchedulerFlags {
+pub struct ServiceFlags {
     /// The file.
     pub config: Option<PathBuf>,
     /// Key and value.
@@ -121,17 +111,15 @@ pub struct SchedulerFlags {
     pub print_config: bool,
 }
 
-/// The executor's flags, in the shape of its own raw configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExecutorFlags {
-    /// The file.
-    pub config: Option<PathBuf>,
-    /// What was given.
-    pub flags: selvedge_executor::ExecutorConfig,
-    /// Print the configuration and exit.
-    pub print_config: bool,
-    /// How log lines look.
-    pub log_format: LogFormat,
+impl ServiceFlags {
+    fn new<const N: usize>(
+        config: Option<PathBuf>,
+        print_config: bool,
+        given: [(&'static str, Option<String>); N],
+    ) -> Self {
+        let flags = given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        Self { config, flags, print_config }
+    }
 }
 
 /// Checks the command line.
@@ -255,39 +243,33 @@ impl Given {
         Ok(Command::Demo { scale: args.scale, target: self.target(args.engine)? })
     }
 
-    fn executor_flags(&self, args: ExecutorArgs) -> ExecutorFlags {
-        let flags = selvedge_executor::ExecutorConfig {
-            scheduler: self.scheduler.clone(),
-            vcores: args.vcores,
-            memory: args.memory,
-            work_dir: args.work_dir,
-            pool: args.pool,
-            shuffle: args.shuffle,
-            host: args.host,
-            port: args.port,
-            http: args.http,
-            ..Default::default()
-        };
-        let log_format = args.log_format.unwrap_or(LogFormat::Text);
-        ExecutorFlags { config: args.config, flags, print_config: args.print_config, log_format }
+    fn executor_flags(&self, args: ExecutorArgs) -> ServiceFlags {
+        let given = [
+            ("scheduler", self.scheduler.clone()),
+            ("vcores", args.vcores.map(|n| n.to_string())),
+            ("memory", args.memory),
+            ("work_dir", args.work_dir),
+            ("pool", args.pool),
+            ("shuffle", args.shuffle),
+            ("host", args.host),
+            ("port", args.port.map(|n| n.to_string())),
+            ("http", args.http),
+            ("log.format", args.log_format),
+        ];
+        ServiceFlags::new(args.config, args.print_config, given)
     }
 }
 
-fn scheduler_flags(args: SchedulerArgs) -> SchedulerFlags {
-    let log_format = args.log_format.map(|f| match f {
-        LogFormat::Text => "text".to_owned(),
-        LogFormat::Json => "json".to_owned(),
-    });
+fn scheduler_flags(args: SchedulerArgs) -> ServiceFlags {
     let given = [
         ("listen", args.listen),
         ("http", args.http),
         ("store", args.store),
         ("warehouse", args.warehouse),
         ("shuffle", args.shuffle),
-        ("log.format", log_format),
+        ("log.format", args.log_format),
     ];
-    let flags = given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-    SchedulerFlags { config: args.config, flags, print_config: args.print_config }
+    ServiceFlags::new(args.config, args.print_config, given)
 }
 
 fn source(file: &Path) -> ScriptSource {

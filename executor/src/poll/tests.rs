@@ -11,6 +11,7 @@ use ballista_core::serde::scheduler::{ExecutorMetadata, PartitionId, PartitionLo
 use futures::TryStreamExt;
 use parking_lot::Mutex;
 use prost::Message;
+use selvedge_engine::config::Sources;
 use selvedge_engine::shuffle::{ShuffleStore, VirtualExecutorId};
 use selvedge_model::TaskRef;
 use selvedge_proto::internal::v1 as pb;
@@ -96,7 +97,15 @@ async fn cluster(script: Script) -> (Scheduler, RunningExecutor, CancellationTok
     let server = tonic::transport::Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     let (dir, shutdown) = (tempfile::tempdir().unwrap(), CancellationToken::new());
-    let options = ExecutorOptions::local(url, dir.path().to_owned(), 2, 512 << 20);
+    let work_dir = dir.path().display().to_string();
+    let flags = [
+        ("scheduler", url.as_str()),
+        ("work_dir", &work_dir),
+        ("vcores", "2"),
+        ("memory", "512MiB"),
+        ("drain_grace", "0s"),
+    ];
+    let options = ExecutorOptions::load(Sources::flags(flags)).unwrap();
     let executor = start(options, shutdown.clone()).await.unwrap();
     (scheduler, executor, shutdown, dir)
 }

@@ -1,30 +1,22 @@
-//! Resolved configuration: typed, bounded, nothing left to ask. Made from `raw`, printed by `render`, used by `crate::server`.
+//! Resolved configuration: typed, bounded, nothing left to ask. Used by `crate::server`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use selvedge_engine::config::{ConfigProblem, LogFormat, Reader, Sources, parse, render, shared};
 use selvedge_engine::store::{Location, StoreOptions};
 
-use super::keys::KEYS;
-use super::raw::{Given, problem};
-use super::{ConfigProblem, SchedulerConfig, parse};
+use super::KEYS;
+
+const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(600);
 
 /// Where runs are recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateStore {
     /// In this process: runs end with it.
     Memory,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// What a scheduler needs to start.
@@ -64,93 +56,76 @@ pub struct SchedulerOptions {
     pub log_format: LogFormat,
 }
 
-/// Reads every key, gathering problems on the way.
-struct Reader<'a> {
-    config: &'a SchedulerConfig,
-    problems: Vec<ConfigProblem>,
-}
-
-impl Reader<'_> {
-    fn read<T>(&mut self, key: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let default = KEYS.iter().find(|k| k.name == key).map_or("", |k| k.default);
-        let (value, given_in) = match self.config.values.get(key) {
-            Some(Given { value, given_in }) => (value.as_str(), given_in.as_str()),
-            None => (default, "default"),
+impl SchedulerOptions {
+    /// Reads the sources and judges every value.
+    ///
+    /// # Errors
+    /// Every problem at once, with its key and the place it was given in.
+    pub fn load(sources: Sources<'_>) -> Result<Self, Vec<ConfigProblem>> {
+        let mut reader = Reader::new(KEYS, sources);
+        // Each read is done before the first `?`, so that all problems are found.
+        let r = &mut reader;
+        let listen = r.read("listen", parse::address);
+        let http = r.read("http", parse::address);
+        let warehouse = r.read("warehouse", parse::location);
+        let shuffle = shared::shuffle(r);
+        let store = r.read("store", state_store);
+        let s3 = shared::store_options(r);
+        let max_running_runs = r.number("max_running_runs", 1..=10_000);
+        let max_queued_runs = r.number("max_queued_runs", 0..=1_000_000);
+        let retained_runs = r.number("retained_runs", 1..=1_000_000);
+        let lease = r.read("lease", |text| parse::duration(text, LEASES));
+        let statement_attempts = r.number("statement_attempts", 1..=100);
+        let target_partitions = r.number("target_partitions", 0..=100_000);
+        let preview_rows = r.number("preview_rows", 0..=10_000);
+        let preview_bytes = r.read("preview_bytes", |text| parse::size(text, ByteSize(0)..=ByteSize::mib(16)));
+        let log_format = shared::log_format(r);
+        let options = || {
+            Some(Self {
+                listen: listen?,
+                http: http?,
+                warehouse: warehouse?,
+                shuffle: shuffle?,
+                local_shuffle_dir: None,
+                store: store?,
+                s3: s3?,
+                max_running_runs: max_running_runs?,
+                max_queued_runs: max_queued_runs?,
+                retained_runs: retained_runs?,
+                lease: lease?,
+                statement_attempts: statement_attempts?,
+                target_partitions: target_partitions?,
+                preview_rows: preview_rows?,
+                preview_bytes: preview_bytes?,
+                log_format: log_format?,
+            })
         };
-        match parse(value.trim()) {
-            Ok(value) => Some(value),
-            Err(why) => {
-                let hint = if default.is_empty() { String::new() } else { format!("The default is {default}") };
-                self.problems.push(problem(key, given_in, why, &hint));
-                None
-            }
-        }
+        let options = options();
+        reader.finish(options)
     }
 
-    fn number(&mut self, key: &'static str, min: usize, max: usize) -> Option<usize> {
-        self.read(key, |t| parse::number(t, min..=max))
+    /// The options as a commented TOML file.
+    pub fn render(&self) -> String {
+        let store = match self.store {
+            StateStore::Memory => "memory",
+        };
+        let own = [
+            ("listen", self.listen.to_string()),
+            ("http", self.http.to_string()),
+            ("warehouse", self.warehouse.to_string()),
+            ("store", store.to_owned()),
+            ("max_running_runs", self.max_running_runs.to_string()),
+            ("max_queued_runs", self.max_queued_runs.to_string()),
+            ("retained_runs", self.retained_runs.to_string()),
+            ("lease", humantime::format_duration(self.lease).to_string()),
+            ("statement_attempts", self.statement_attempts.to_string()),
+            ("target_partitions", self.target_partitions.to_string()),
+            ("preview_rows", self.preview_rows.to_string()),
+            ("preview_bytes", self.preview_bytes.as_u64().to_string()),
+        ];
+        let shared = shared::values(self.shuffle.as_ref(), &self.s3, self.log_format);
+        render("scheduler", KEYS, own.into_iter().chain(shared))
     }
-}
-
-pub(super) fn resolve(config: &SchedulerConfig) -> Result<SchedulerOptions, Vec<ConfigProblem>> {
-    let mut reader = Reader { config, problems: Vec::new() };
-    // Each read is done before the first `?`, so that all problems are found.
-    let r = &mut reader;
-    let listen = r.read("listen", parse::address);
-    let http = r.read("http", parse::address);
-    let warehouse = r.read("warehouse", location);
-    let shuffle = r.read("shuffle", |t| if t.is_empty() { Ok(None) } else { location(t).map(Some) });
-    let store = r.read("store", state_store);
-    let s3 = s3(r);
-    let max_running_runs = r.number("max_running_runs", 1, 10_000);
-    let max_queued_runs = r.number("max_queued_runs", 0, 1_000_000);
-    let retained_runs = r.number("retained_runs", 1, 1_000_000);
-    let lease = r.read("lease", |t| parse::duration(t, Duration::from_millis(500)..=Duration::from_secs(600)));
-    let statement_attempts = r.number("statement_attempts", 1, 100);
-    let target_partitions = r.number("target_partitions", 0, 100_000);
-    let preview_rows = r.number("preview_rows", 0, 10_000);
-    let preview_bytes = r.read("preview_bytes", |t| parse::size(t, ByteSize::mib(16)));
-    let log_format = r.read("log.format", log_format);
-    let options = || {
-        Some(SchedulerOptions {
-            listen: listen?,
-            http: http?,
-            warehouse: warehouse?,
-            shuffle: shuffle?,
-            local_shuffle_dir: None,
-            store: store?,
-            s3: s3?,
-            max_running_runs: max_running_runs?,
-            max_queued_runs: max_queued_runs?,
-            retained_runs: retained_runs?,
-            lease: lease?,
-            statement_attempts: u32::try_from(statement_attempts?).ok()?,
-            target_partitions: target_partitions?,
-            preview_rows: preview_rows?,
-            preview_bytes: preview_bytes?,
-            log_format: log_format?,
-        })
-    };
-    let options = options();
-    options.ok_or(reader.problems)
-}
-
-fn s3(r: &mut Reader<'_>) -> Option<StoreOptions> {
-    let endpoint = r.read("s3.endpoint", parse::endpoint);
-    let region = r.read("s3.region", parse::optional);
-    let path_style = r.read("s3.path_style", parse::path_style);
-    let profile = r.read("s3.profile", parse::optional);
-    let base = StoreOptions::with_endpoint(endpoint?);
-    Some(StoreOptions {
-        path_style: path_style?.unwrap_or(base.path_style),
-        region: region?,
-        profile: profile?,
-        ..base
-    })
-}
-
-fn location(text: &str) -> Result<Location, String> {
-    Location::parse(text).map_err(|e| e.to_string())
 }
 
 fn state_store(text: &str) -> Result<StateStore, String> {
@@ -163,33 +138,24 @@ fn state_store(text: &str) -> Result<StateStore, String> {
     }
 }
 
-fn log_format(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(format!("'{text}' is neither text nor json")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn config(flags: &[(&'static str, &str)]) -> SchedulerConfig {
-        let flags = flags.iter().map(|(k, v)| (*k, (*v).to_owned()));
-        SchedulerConfig::load(None, Vec::new(), flags).unwrap()
+    fn load(flags: &[(&'static str, &str)]) -> Result<SchedulerOptions, Vec<ConfigProblem>> {
+        SchedulerOptions::load(Sources::flags(flags.iter().copied()))
     }
 
     #[test]
     fn the_defaults_resolve() {
-        let options = config(&[]).resolve().unwrap();
+        let options = load(&[]).unwrap();
         assert_eq!(options.listen.to_string(), "127.0.0.1:50050");
         assert_eq!((options.lease, options.preview_bytes), (Duration::from_secs(5), ByteSize::kib(256)));
     }
 
     #[test]
     fn all_problems_are_reported_at_once_with_their_keys() {
-        let problems = config(&[
+        let problems = load(&[
             ("listen", "everywhere"),
             ("lease", "1ms"),
             ("max_running_runs", "0"),
@@ -198,7 +164,6 @@ mod tests {
             ("preview_bytes", "1TiB"),
             ("log.format", "xml"),
         ])
-        .resolve()
         .unwrap_err();
         let keys: Vec<&str> = problems.iter().map(|p| p.key.as_str()).collect();
         let expected = ["listen", "store", "s3.endpoint", "max_running_runs", "lease", "preview_bytes", "log.format"];
@@ -209,8 +174,19 @@ mod tests {
     #[test]
     fn path_style_follows_the_endpoint_unless_said() {
         let minio = ("s3.endpoint", "http://127.0.0.1:9000");
-        let s3 = config(&[minio]).resolve().unwrap().s3;
+        let s3 = load(&[minio]).unwrap().s3;
         assert!(s3.path_style && s3.allow_http);
-        assert!(!config(&[minio, ("s3.path_style", "false")]).resolve().unwrap().s3.path_style);
+        assert!(!load(&[minio, ("s3.path_style", "false")]).unwrap().s3.path_style);
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_as_the_same_options() {
+        let flags = [("lease", "7s"), ("s3.endpoint", "http://127.0.0.1:9000"), ("warehouse", "s3://b/we\"ird")];
+        let printed = load(&flags).unwrap().render();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &printed).unwrap();
+        assert_eq!(printed.lines().filter(|line| line.contains(" = ")).count(), KEYS.len(), "{printed}");
+        let again = SchedulerOptions::load(Sources { file: Some(file.path()), ..Sources::default() });
+        assert_eq!(again.unwrap().render(), printed);
     }
 }
