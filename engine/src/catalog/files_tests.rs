@@ -230,7 +230,7 @@ async fn sent_to_an_executor(def: &TableDef) -> Arc<dyn ExecutionPlan> {
     let node = PhysicalPlanNode::try_from_physical_plan(plan, &codec).unwrap();
     let executor = SessionContext::new_with_state(self::state());
     let decoded = node.try_into_physical_plan(&executor.task_ctx(), &codec).unwrap();
-    crate::catalog::restore_compression(decoded).unwrap()
+    crate::catalog::prepare_scans(decoded).unwrap()
 }
 
 #[tokio::test]
