@@ -25,10 +25,11 @@ impl Source {
 
     /// Test modules come last in a file; a `#[cfg(test)]` on a single item does not end the code.
     fn rest_is_tests(&self, at: usize) -> bool {
-        self.text.lines().skip(at + 1).find(|l| !l.trim_start().starts_with("#[")).is_some_and(|l| {
-            let l = l.trim_start();
-            (l.starts_with("mod ") || l.starts_with("pub mod ")) && l.ends_with('{')
-        })
+        self.text
+            .lines()
+            .skip(at + 1)
+            .find(|l| !l.trim_start().starts_with("#["))
+            .is_some_and(|l| module_name(l).is_some_and(|name| name.ends_with('{')))
     }
 
     /// The files that this one includes under `#[cfg(test)]` as `mod name;`, perhaps with a `#[path = "..."]`.
@@ -43,7 +44,7 @@ impl Source {
             let next: Vec<&str> = lines[at + 1..].iter().take(3).copied().collect();
             let path = next.iter().find_map(|l| l.strip_prefix("#[path = \"")?.strip_suffix("\"]"));
             let item = next.iter().find(|l| !l.starts_with("#["));
-            let name = item.and_then(|l| l.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'));
+            let name = item.and_then(|l| module_name(l)?.strip_suffix(';'));
             match (name, path) {
                 (Some(_), Some(path)) => found.push(format!("{directory}/{path}")),
                 (Some(name), None) => found.extend([format!("{below}/{name}.rs"), format!("{below}/{name}/")]),
@@ -52,6 +53,12 @@ impl Source {
         }
         found
     }
+}
+
+/// What follows `mod`, whatever its visibility.
+fn module_name(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    ["", "pub ", "pub(crate) ", "pub(super) "].iter().find_map(|seen| line.strip_prefix(seen)?.strip_prefix("mod "))
 }
 
 /// Whether a file is a test, or is only there for tests.
@@ -146,7 +153,8 @@ fn the_reader_of_code_skips_comments_strings_and_tests() {
     assert_eq!(hits, [5]);
     assert!(source.code().iter().any(|(n, c)| *n == 4 && c.contains("real()")));
     let text =
-        "#[cfg(test)]\nmod samples;\nmod real;\n#[cfg(test)]\n#[path = \"rows_tests.rs\"]\nmod tests;\n".to_owned();
+        "#[cfg(test)]\npub(crate) mod samples;\nmod real;\n#[cfg(test)]\n#[path = \"rows_tests.rs\"]\nmod tests;\n"
+            .to_owned();
     let modules = Source { path: "a/src/rows.rs".into(), text }.test_modules();
     assert_eq!(modules, ["a/src/rows/samples.rs", "a/src/rows/samples/", "a/src/rows_tests.rs"]);
 }
