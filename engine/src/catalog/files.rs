@@ -185,4 +185,4 @@ fn grouped(files: Vec<PartitionedFile>, partitions: usize, schema: &Schema) -> R
 
 #[cfg(test)]
 #[path = "files_tests.rs"]
-mod tests;
+pub(super) mod tests;

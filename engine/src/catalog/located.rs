@@ -25,7 +25,7 @@ use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselize
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
 use crate::error::{Reading, Start, named};
 
@@ -64,7 +64,7 @@ impl FileSource for LocatedSource {
         Ok(Box::new(LocatedMorselizer {
             inner,
             store,
-            root: config.object_store_url.as_str().trim_end_matches('/').to_owned(),
+            root: config.object_store_url.as_str().to_owned(),
             columns: Arc::clone(self.inner.table_schema().file_schema()),
         }))
     }
@@ -161,7 +161,7 @@ impl fmt::Debug for LocatedMorselizer {
 impl Morselizer for LocatedMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
         let open = Arc::new(OpenFile {
-            name: format!("{}/{}", self.root, file.object_meta.location),
+            name: format!("{}{}", self.root, file.object_meta.location),
             path: file.object_meta.location.clone(),
             start: file.range.as_ref().map_or(0, |FileRange { start, .. }| u64::try_from(*start).unwrap_or(0)),
             store: Arc::clone(&self.store),
@@ -184,12 +184,19 @@ struct OpenFile {
 
 impl OpenFile {
     fn named(&self, error: DataFusionError) -> DataFusionError {
+        let error = store_error(&error).map_or(error, |e| DataFusionError::ObjectStore(Box::new(e)));
         let start = if self.start == 0 { Start::Lines(0) } else { Start::Byte(self.start) };
         named(error, &self.reading(start))
     }
 
-    /// The same, reading the file up to this part to count its lines if need be.
-    async fn named_with_line(&self, error: DataFusionError) -> DataFusionError {
+    /// The same, looking once more at a file that the store did not give, and reading the file up to this part when its
+    /// lines have to be counted.
+    async fn explained(&self, error: DataFusionError) -> DataFusionError {
+        if store_error(&error).is_some()
+            && let Err(e) = self.store.head(&self.path).await
+        {
+            return self.named(DataFusionError::ObjectStore(Box::new(e)));
+        }
         let is_text = error.to_string().contains("line ");
         if self.start == 0 || self.start > COUNTED_BYTES || !is_text {
             return self.named(error);
@@ -218,6 +225,14 @@ impl OpenFile {
     fn reading(&self, start: Start) -> Reading<'_> {
         Reading { file: &self.name, start, columns: Some(&self.columns) }
     }
+}
+
+/// The store's error, when Parquet's reader could not fetch a footer: it keeps of that error nothing but the text, and calls
+/// the file corrupt.
+fn store_error(error: &DataFusionError) -> Option<object_store::Error> {
+    let text = error.to_string();
+    let (_, said) = text.split_once("Failed to fetch metadata for file")?.1.split_once("Object Store error: ")?;
+    Some(object_store::Error::Generic { store: "object store", source: said.to_owned().into() })
 }
 
 /// Finds out what to read of a file.
@@ -251,7 +266,7 @@ impl MorselPlanner for LocatedPlanner {
             located.set_pending_planner(async move {
                 match pending.await {
                     Ok(planner) => Ok(LocatedPlanner::wrap(planner, &open)),
-                    Err(e) => Err(open.named_with_line(e).await),
+                    Err(e) => Err(open.explained(e).await),
                 }
             });
         }
@@ -279,10 +294,37 @@ impl Morsel for LocatedMorsel {
             async move {
                 match batch {
                     Ok(batch) => Ok(batch),
-                    Err(e) => Err(open.named_with_line(e).await),
+                    Err(e) => Err(open.explained(e).await),
                 }
             }
         };
         self.inner.into_stream().then(explained).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::parquet::errors::ParquetError;
+
+    use super::*;
+
+    /// Parquet's reader makes text of what the store answers; a retry must still be possible.
+    #[test]
+    fn a_store_that_fails_does_not_make_a_file_corrupt() {
+        let open = OpenFile {
+            name: "s3://b/a.parquet".to_owned(),
+            path: Path::from("a.parquet"),
+            start: 0,
+            store: Arc::new(object_store::memory::InMemory::new()),
+            columns: Arc::new(datafusion::arrow::datatypes::Schema::empty()),
+        };
+        let code = |text: &str| {
+            let text = format!("Failed to fetch metadata for file a.parquet: {text}");
+            let error = DataFusionError::ParquetError(Box::new(ParquetError::General(text)));
+            crate::error::classify(&open.named(error)).code
+        };
+        assert_eq!(code("Object Store error: Generic S3 error: status code: 503 SlowDown"), "STORE_UNAVAILABLE");
+        assert_eq!(code("Object Store error: Generic S3 error: status code: 403 AccessDenied"), "ACCESS_DENIED");
+        assert_eq!(code("Parquet error: Invalid Parquet file. Corrupt footer"), "CORRUPT_FILE");
     }
 }

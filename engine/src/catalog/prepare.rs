@@ -40,3 +40,7 @@ fn prepared_scan(config: &FileScanConfig) -> Arc<DataSourceExec> {
     }
     DataSourceExec::from_data_source(prepared.build())
 }
+
+#[cfg(test)]
+#[path = "prepare_tests.rs"]
+mod tests;

@@ -176,4 +176,36 @@ mod tests {
         extrapolate(&mut total, &files, &[0, 2]);
         assert_eq!(total.num_rows, Precision::Inexact(120));
     }
+
+    /// The footer is destroyed between two plans, which only a cache outlives.
+    #[tokio::test]
+    async fn a_second_plan_reads_no_footers() {
+        use crate::catalog::files::tests::{resolve, state, write};
+        use crate::catalog::{Format, table_provider};
+        use datafusion::datasource::physical_plan::FileScanConfig;
+        use datafusion::datasource::source::DataSourceExec;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.parquet");
+        write(&format!("COPY (SELECT value AS id FROM generate_series(1, 70)) TO '{}'", path.display())).await;
+        let def = resolve(Format::Parquet, &path.display().to_string()).await.unwrap();
+        let state = state();
+        let rows = async || {
+            let plan = table_provider(&state, &def).unwrap().scan(&state, None, &[], None).await.unwrap();
+            let scan = plan.downcast_ref::<DataSourceExec>().unwrap().data_source().downcast_ref::<FileScanConfig>();
+            scan.unwrap().statistics().num_rows
+        };
+        assert_eq!(rows().await, Precision::Exact(70));
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        let before = file.metadata().unwrap();
+        std::fs::write(&path, vec![0; usize::try_from(before.len()).unwrap()]).unwrap();
+        file.set_modified(before.modified().unwrap()).unwrap();
+        // The cache of whole footers is another one.
+        state.runtime_env().cache_manager.get_file_metadata_cache().clear();
+        assert_eq!(rows().await, Precision::Exact(70));
+        // The file is as good as gone indeed, and it is named.
+        state.runtime_env().cache_manager.get_file_statistic_cache().unwrap().clear();
+        let gone = table_provider(&state, &def).unwrap().scan(&state, None, &[], None).await.unwrap_err();
+        assert!(crate::error::classify(&gone).cause.contains("a.parquet"), "{gone}");
+    }
 }
