@@ -1,4 +1,4 @@
-//! Logs to stderr. Services log at INFO; commands that embed the engine only errors, since they report by themselves.
+//! Logs to stderr. Services log at INFO; commands that embed the engine not at all, since they report what goes wrong.
 //! `SELVEDGE_LOG` overrides either, as a filter: `selvedge_scheduler=debug,info`.
 
 use tracing_subscriber::EnvFilter;
@@ -11,7 +11,7 @@ use crate::terminal::Terminal;
 const VARIABLE: &str = "SELVEDGE_LOG";
 const SERVICE: &str = "info,ballista_scheduler=warn,ballista_executor=warn,ballista_core=warn,datafusion=warn,h2=warn,hyper=warn,\
                        tonic=warn,tower=warn,aws_config=warn";
-const EMBEDDED: &str = "off,selvedge_scheduler=error,selvedge_executor=error,selvedge_engine=error";
+const EMBEDDED: &str = "off";
 
 /// Logs of a service.
 ///

@@ -36,7 +36,7 @@ pub use functions::{call, call_aggregate, call_window};
 pub use handle::RunHandle;
 pub use logs::LogLine;
 pub use query::{QueryEvent, QueryStream};
-pub use runs::{ListOptions, Submission, SubmittedRun};
+pub use runs::{ListOptions, Submission};
 pub use session::Format;
 pub use watch::RunStream;
 pub use write::{DataFrameExt, WriteMode, WriteTarget};

@@ -23,17 +23,6 @@ pub struct Submission {
     pub queue: Option<String>,
 }
 
-/// A run together with what was submitted, so that it can be submitted again.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SubmittedRun {
-    /// The run.
-    pub run: RunRecord,
-    /// The script's text and file name; `None` for a DataFrame job.
-    pub script: Option<(String, String)>,
-    /// The settings it was submitted with.
-    pub settings: BTreeMap<String, String>,
-}
-
 /// Which runs to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListOptions {
@@ -73,23 +62,20 @@ impl Selvedge {
         Ok(RunHandle::new(self.clone(), run_id(reply.run_id)?))
     }
 
-    /// The run as it is now.
+    /// The run as it is now, with the script it came from. (Other calls leave `submission` empty.)
     ///
     /// # Errors
     /// When there is no such run, or nobody answers.
     pub async fn run(&self, id: &RunId) -> Result<RunRecord> {
-        Ok(self.submitted_run(id).await?.run)
-    }
-
-    /// The run as it is now, with the script it came from.
-    ///
-    /// # Errors
-    /// As [`Self::run`].
-    pub async fn submitted_run(&self, id: &RunId) -> Result<SubmittedRun> {
         let request = v1::GetRunRequest { run_id: id.to_string() };
         let reply = self.jobs().get_run(request).await.map_err(|e| self.fail(&e))?.into_inner();
-        let script = reply.script.filter(|s| !s.text.is_empty()).map(|s| (s.text, s.file_name));
-        Ok(SubmittedRun { run: run_record(reply.run)?, script, settings: reply.settings.into_iter().collect() })
+        let mut run = run_record(reply.run)?;
+        if let Some(script) = reply.script {
+            run.submission.script = script.text;
+            run.submission.file_name = script.file_name;
+        }
+        run.submission.settings = reply.settings.into_iter().collect();
+        Ok(run)
     }
 
     /// A handle on a run that was submitted elsewhere.

@@ -39,7 +39,7 @@ pub trait DataFrameExt {
     /// When the plan holds something that only exists in this process, the scheduler refuses it, or nobody answers.
     async fn write_table(self, cluster: &Selvedge, table: &str, mode: WriteMode) -> Result<RunHandle>;
 
-    /// Replaces a Parquet location, in Hive directories by the columns of `partition_by`.
+    /// Overwrites a Parquet location, in Hive directories by the columns of `partition_by`: see [`WriteMode::Overwrite`].
     ///
     /// # Errors
     /// As [`Self::write_table`].

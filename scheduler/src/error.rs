@@ -5,7 +5,6 @@
 
 use std::io;
 
-use ballista_core::error::BallistaError;
 use selvedge_engine::error::EngineError;
 use selvedge_model::failure::{Failure, HasFailure};
 
@@ -14,7 +13,7 @@ use selvedge_model::failure::{Failure, HasFailure};
 pub enum SchedulerError {
     /// The distributed engine refused.
     #[error("the engine did not start: {0}")]
-    Host(#[from] BallistaError),
+    Host(String),
     /// Sessions, catalog or object stores.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -78,7 +78,7 @@ fn people() -> TempDir {
     let dir = TempDir::new().unwrap();
     let make = r#"
 import gzip, json, os, sys
-import pyarrow as pa, pyarrow.parquet as pq
+import pyarrow as pa, pyarrow.compute, pyarrow.parquet as pq
 root = sys.argv[1]
 people = [{"id": i, "name": f"person {i}", "born": f"{1950 + i % 60}-01-02", "city": ["Oslo", "Rome", "Lima"][i % 3]} for i in range(1000)]
 lines = "".join(json.dumps(p) + "\n" for p in people)

@@ -9,7 +9,7 @@ use super::{Engine, script, stdout};
 use crate::args::{ScriptSource, Target};
 use crate::error::CliError;
 use crate::follow::{CtrlC, follow};
-use crate::output::{Format, print_json, print_result_rows, run_as_json, units};
+use crate::output::{Format, print_result_rows, print_run_json, units};
 use crate::terminal::Terminal;
 
 /// Runs a script to its end.
@@ -39,7 +39,7 @@ pub(super) async fn run(
 pub(super) fn conclude(record: RunRecord, file: Option<String>, format: Format) -> Result<(), CliError> {
     let mut out = stdout();
     match format {
-        Format::Json => print_json(&mut out, &run_as_json(&record)?)?,
+        Format::Json => print_run_json(&mut out, &record)?,
         Format::Table | Format::Csv => print_result_rows(&mut out, format, &record)?,
     }
     if record.state != RunState::Succeeded {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use futures::StreamExt as _;
-use selvedge::model::{Failure, RunId, RunState};
+use selvedge::model::{Failure, RunId, RunRecord, RunState};
 use selvedge::{ListOptions, LogLine, Selvedge, Submission};
 
 use super::run::conclude;
@@ -12,7 +12,7 @@ use super::stdout;
 use super::submit::submitted_run;
 use crate::error::CliError;
 use crate::follow::{CtrlC, follow};
-use crate::output::{Format, print_json, print_run, print_runs, run_as_json, units};
+use crate::output::{Format, print_run, print_run_json, print_runs, units};
 use crate::terminal::Terminal;
 
 pub(super) async fn list(scheduler: &str, limit: usize, states: Vec<RunState>, format: Format) -> Result<(), CliError> {
@@ -23,18 +23,16 @@ pub(super) async fn list(scheduler: &str, limit: usize, states: Vec<RunState>, f
 
 pub(super) async fn show(scheduler: &str, id: &RunId, format: Format) -> Result<(), CliError> {
     let client = Selvedge::connect(scheduler).await?;
-    let submitted = client.submitted_run(id).await?;
-    let file = submitted.script.map(|(_, file)| file);
-    let run = submitted.run;
+    let run = client.run(id).await?;
     let mut out = stdout();
     match format {
-        Format::Json => print_json(&mut out, &run_as_json(&run)?),
+        Format::Json => print_run_json(&mut out, &run),
         Format::Csv => print_runs(&mut out, format, std::slice::from_ref(&run)),
         Format::Table => {
             print_run(&mut out, &run, units::now_ms())?;
             if let Some(failure) = &run.failure {
                 writeln!(out)?;
-                write!(out, "{}", crate::report::render(failure, file.as_deref()))?;
+                write!(out, "{}", crate::report::render(failure, file_name(&run)))?;
             }
             Ok(())
         }
@@ -70,25 +68,36 @@ pub(super) async fn retry(
     format: Format,
 ) -> Result<(), CliError> {
     let client = Selvedge::connect(scheduler).await?;
-    let submitted = client.submitted_run(id).await?;
-    let Some((text, file)) = submitted.script else {
+    let run = client.run(id).await?;
+    if run.submission.script.is_empty() {
         let failure =
-            Failure::user("NO_SCRIPT", format!("run {id} cannot be started again from here: its script is not kept"));
-        let hint = "a DataFrame job is started again by running its program; a script with `selvedge submit`";
-        return Err(CliError::Failed(Box::new(failure.with_hint(hint))));
-    };
-    let run = submitted.run;
+            Failure::user("NO_SCRIPT", format!("run {id} is not of a script, so it cannot be started from here"));
+        return Err(CliError::Failed(Box::new(failure.with_hint("start a DataFrame job by running its program"))));
+    }
     if !run.state.is_final() {
         let cause = format!("run {id} has not ended yet");
         return Err(CliError::user("RUN_NOT_ENDED", cause, format!("cancel it first: selvedge runs cancel {id}")));
     }
+    let file = file_name(&run).map(str::to_owned);
     let named = |text: String| (!text.is_empty()).then_some(text);
-    let submission =
-        Submission { name: named(run.name), params: run.params, settings: submitted.settings, queue: named(run.queue) };
+    let submission = Submission {
+        name: named(run.name),
+        params: run.params,
+        settings: run.submission.settings,
+        queue: named(run.queue),
+    };
     let ctrl_c = wait.then(CtrlC::listen).transpose()?;
-    let again = client.submit_script(&text, &file, submission).await;
-    let again = again.map_err(|source| CliError::Script { source, file: file.clone() })?;
-    submitted_run(&again, Some(file), ctrl_c, terminal, format).await
+    let again = client.submit_script(&run.submission.script, &run.submission.file_name, submission).await;
+    let again = again.map_err(|source| match file.clone() {
+        Some(file) => CliError::Script { source, file },
+        None => CliError::Client(source),
+    })?;
+    submitted_run(&again, file, ctrl_c, terminal, format).await
+}
+
+/// The script that the places in a run's failure refer to.
+fn file_name(run: &RunRecord) -> Option<&str> {
+    Some(run.submission.file_name.as_str()).filter(|name| !name.is_empty())
 }
 
 pub(super) async fn logs(scheduler: &str, id: &RunId, follow: bool, format: Format) -> Result<(), CliError> {

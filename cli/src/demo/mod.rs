@@ -14,7 +14,7 @@ use crate::args::Target;
 use crate::commands::{Engine, stdout};
 use crate::error::CliError;
 use crate::follow::{CtrlC, follow};
-use crate::output::{Format, Grid, print_json, print_result_rows, run_as_json, units};
+use crate::output::{Format, Grid, print_result_rows, print_run_json, units};
 use crate::terminal::Terminal;
 
 const JOB: &str = include_str!("../../../jobs/tpch_revenue_mart.sql");
@@ -89,7 +89,7 @@ async fn story(
 
     let mut out = stdout();
     if format == Format::Json {
-        return print_json(&mut out, &run_as_json(&run)?);
+        return print_run_json(&mut out, &run);
     }
     anstream::eprintln!("3. The result: the ten best months");
     print_result_rows(&mut out, format, &run)?;

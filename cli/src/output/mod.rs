@@ -16,7 +16,7 @@ pub use grid::Grid;
 pub use json::print_json;
 pub use rows::{Rows, rows_as_json};
 pub use run_details::print_run;
-pub use runs::{print_result_rows, print_runs, run_as_json};
+pub use runs::{print_result_rows, print_run_json, print_runs};
 
 /// How results look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

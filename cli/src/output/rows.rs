@@ -103,19 +103,16 @@ fn json_lines(out: &mut impl Write, batch: &RecordBatch) -> Result<(), ArrowErro
     writer.finish()
 }
 
-/// The rows as JSON values, for a document that holds more than rows.
+/// The rows as a JSON array, for a document that holds more than rows. It is text: a value would lose digits of decimals.
 ///
 /// # Errors
 /// When a value cannot be written as JSON.
-pub fn rows_as_json(batches: &[RecordBatch]) -> Result<serde_json::Value, CliError> {
+pub fn rows_as_json(batches: &[RecordBatch]) -> Result<String, CliError> {
     let batches = batches.iter().map(printable).collect::<Result<Vec<_>, _>>()?;
-    if batches.iter().all(|b| b.num_rows() == 0) {
-        return Ok(serde_json::Value::Array(Vec::new()));
-    }
     let mut writer = json_builder().build::<_, JsonArray>(Vec::new());
     writer.write_batches(&batches.iter().collect::<Vec<_>>())?;
     writer.finish()?;
-    serde_json::from_slice(&writer.into_inner()).map_err(|e| CliError::local("cannot print the result", &e))
+    Ok(String::from_utf8_lossy(&writer.into_inner()).into_owned())
 }
 
 /// Written by hand, since Arrow's writer neither tells NULL from an empty string nor knows lists.

@@ -74,8 +74,10 @@ impl Bars {
     pub(super) fn say(&self, line: &str) {
         let colors = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
         let line = if colors { line.to_owned() } else { anstream::adapter::strip_str(line).to_string() };
-        // A screen that is gone cannot be told so.
-        let _ = self.screen.println(line);
+        // A terminal that cannot move its cursor has no bars, and nothing would be printed above them.
+        if self.screen.is_hidden() || self.screen.println(&line).is_err() {
+            anstream::eprintln!("{line}");
+        }
     }
 
     pub(super) fn clear(&mut self) {

@@ -7,6 +7,8 @@ use selvedge::model::{RunRecord, RunState, StatementState};
 
 use super::model::{outcome, position, running_stages, title};
 
+/// A statement that ends within this is worth one line, not two.
+const SHORT_MS: i64 = 1_000;
 /// Stages are mentioned this often.
 const STAGES_INTERVAL_MS: i64 = 10_000;
 
@@ -27,20 +29,24 @@ impl Plain {
         }
         for statement in &run.statements {
             let seen = (statement.state, statement.attempt);
-            let before = self.statements.insert(statement.index, seen);
-            if before == Some(seen) || statement.state == StatementState::Pending {
-                continue;
-            }
+            let before = self.statements.get(&statement.index).copied();
             let place = format!("[{}] {}", position(run, statement), title(statement));
-            let attempt_before = before.map_or(0, |(_, attempt)| attempt);
-            if statement.state == StatementState::Running && statement.attempt > attempt_before {
+            if statement.state.is_final() {
+                if before != Some(seen) && statement.started_ms > 0 {
+                    lines.push(format!("{place}: {}", outcome(statement)));
+                }
+            } else if statement.state == StatementState::Running
+                && statement.attempt > before.map_or(0, |(_, attempt)| attempt)
+                && (statement.attempt > 1 || now_ms - statement.started_ms >= SHORT_MS)
+            {
                 self.stages_said_ms = now_ms;
                 let again =
                     if statement.attempt > 1 { format!(", attempt {}", statement.attempt) } else { String::new() };
                 lines.push(format!("{place}: started{again}"));
-            } else if statement.state.is_final() && statement.started_ms > 0 {
-                lines.push(format!("{place}: {}", outcome(statement)));
+            } else {
+                continue;
             }
+            self.statements.insert(statement.index, seen);
         }
         lines.extend(self.stage_lines(run, now_ms));
         lines
@@ -93,21 +99,22 @@ mod tests {
     fn stages_are_mentioned_now_and_then() {
         let mut plain = Plain::default();
         let run = samples::running();
-        plain.lines(&run, 1_000);
-        assert!(plain.lines(&run, 10_999).is_empty());
+        plain.lines(&run, 4_000);
+        assert!(plain.lines(&run, 13_999).is_empty());
         assert_eq!(
-            plain.lines(&run, 11_000),
+            plain.lines(&run, 14_000),
             ["[2/2] stage 2: 1/4 tasks, 250,000 rows, 8.00 MiB, about 12.0 s left", "[2/2] stage 3: 0/1 tasks, 0 rows",]
         );
-        assert!(plain.lines(&run, 11_500).is_empty());
+        assert!(plain.lines(&run, 14_500).is_empty());
     }
 
     #[test]
     fn another_attempt_is_said() {
         let mut plain = Plain::default();
         let mut run = samples::running();
-        plain.lines(&run, 1_000);
+        assert_eq!(plain.lines(&run, 3_999).len(), 1, "a statement that has just begun is not worth a line");
+        assert_eq!(plain.lines(&run, 4_000).len(), 1);
         run.statements[1].attempt = 2;
-        assert_eq!(plain.lines(&run, 2_000), ["[2/2] INSERT OVERWRITE mart.revenue: started, attempt 2"]);
+        assert_eq!(plain.lines(&run, 5_000), ["[2/2] INSERT OVERWRITE mart.revenue: started, attempt 2"]);
     }
 }

@@ -17,6 +17,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 use serde::{Deserialize, Serialize};
 
+use super::gather::GatherExec;
 use super::spec::SinkSpec;
 use super::spread::{SpreadExec, SpreadSpec};
 use super::write_exec::WriteExec;
@@ -31,6 +32,7 @@ const VERSION: u8 = 1;
 enum Node {
     Write(SinkSpec),
     Spread(SpreadSpec),
+    Gather,
 }
 
 /// The codec for physical plans between scheduler and executors.
@@ -62,6 +64,7 @@ fn decode(bytes: &[u8], inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn Exe
     let input = inputs.first().cloned().ok_or_else(|| internal_datafusion_err!("a plan node lacks its input"))?;
     match serde_json::from_slice(json).map_err(json_error)? {
         Node::Write(spec) => Ok(Arc::new(WriteExec::new(input, Arc::new(spec)))),
+        Node::Gather => Ok(Arc::new(GatherExec::new(input))),
         Node::Spread(spec) => {
             let columns = input.schema().fields().len();
             if spec.columns.iter().any(|index| *index >= columns) {
@@ -96,6 +99,8 @@ impl PhysicalExtensionCodec for SelvedgePhysicalCodec {
             Node::Write(write.spec().clone())
         } else if let Some(spread) = node.downcast_ref::<SpreadExec>() {
             Node::Spread(spread.spec().clone())
+        } else if node.is::<GatherExec>() {
+            Node::Gather
         } else {
             return self.ballista.try_encode(node, out, converter);
         };

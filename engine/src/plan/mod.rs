@@ -2,10 +2,14 @@
 //!
 //! [`write_plan`] turns a query into a write: a DML node over a sink table (`sink`), whose physical form is a
 //! [`WriteExec`] over a `SpreadExec`; `codec` carries both, and `manifest` what they report. Nothing here touches a store:
-//! `crate::write` does. In the order of the data: `sink` -> `spread` -> `write_exec` -> `manifest`; `codec`, `table_names`.
+//! `crate::write` does. In the order of the data: `sink` -> `spread` -> `write_exec` -> `manifest`; `codec`, `table_names`. Joins that
+//! only one task may do are found by `joins` and made so by `gather`; `planner` puts it together.
 
 mod codec;
+mod gather;
+mod joins;
 mod manifest;
+mod planner;
 mod sink;
 mod spec;
 mod spread;
@@ -16,7 +20,9 @@ mod write_exec;
 mod tests;
 
 pub use codec::physical_codec;
+pub use joins::DistributableJoins;
 pub use manifest::manifest_rows;
+pub use planner::PlanQueries;
 pub use sink::write_plan;
 pub use spec::{WriteFormat, WriteSpec};
 pub use table_names::TableNameCodec;

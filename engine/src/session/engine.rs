@@ -7,6 +7,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// The key of the session setting that lets a plan change while it runs.
+pub use ballista_core::config::BALLISTA_ADAPTIVE_PLANNER_ENABLED as ADAPTIVE_PLANNER_KEY;
 use ballista_core::extension::SessionConfigExt;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{MemoryPool, TrackConsumersPool, UnboundedMemoryPool};
@@ -19,6 +21,7 @@ use super::settings::SelvedgeConfig;
 use super::{BorrowingPool, Settings};
 use crate::catalog::Catalog;
 use crate::error::EngineError;
+use crate::plan::{DistributableJoins, PlanQueries};
 use crate::store::{Location, ObjectStores, StoreOptions};
 
 /// The name of the only catalog.
@@ -136,6 +139,8 @@ impl Engine {
             .with_aggregate_functions(aggregate_functions())
             .with_window_functions(window_functions())
             .with_catalog_list(self.catalog.provider_list())
+            .with_query_planner(Arc::new(PlanQueries))
+            .with_optimizer_rule(Arc::new(DistributableJoins))
             .build()
     }
 }
@@ -159,6 +164,8 @@ pub(super) fn base_config(target_partitions: usize) -> SessionConfig {
         .set_bool("datafusion.execution.parquet.schema_force_view_types", false)
         .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false)
         .set_bool("datafusion.optimizer.expand_views_at_output", false)
+        // The adaptive planner loops for ever on outer joins whose input turns out empty: docs/adr/0008.
+        .set_bool(ADAPTIVE_PLANNER_KEY, false)
         // A retry redoes a whole slice: keep slices small.
         .set_usize("ballista.scheduler.max_partitions_per_task", 1)
 }

@@ -8,6 +8,6 @@ mod functions;
 mod memory;
 mod settings;
 
-pub use engine::{CATALOG_NAME, DEFAULT_SCHEMA, Engine, EngineOptions};
+pub use engine::{ADAPTIVE_PLANNER_KEY, CATALOG_NAME, DEFAULT_SCHEMA, Engine, EngineOptions};
 pub use memory::BorrowingPool;
 pub use settings::Settings;

@@ -35,7 +35,8 @@ pub(super) type Cause = Arc<OnceLock<Failure>>;
 /// Makes a stage's plan end when `stop` is cancelled.
 ///
 /// The writer's input is wrapped, and every operator with several inputs: a join makes many rows of few and may keep the
-/// operator above it busy for minutes without anything else being polled.
+/// operator above it busy for minutes without anything else being polled. What computes for long without asking for a
+/// batch or giving one (a nested-loop join of many rows whose condition never holds) stops only at its next batch.
 pub(super) fn guard(
     stage: Arc<dyn ExecutionPlan>,
     stop: &CancellationToken,

@@ -27,6 +27,13 @@ use tokio::sync::Notify;
 
 use super::cluster::VirtualCluster;
 use super::fleet::Roster;
+use crate::error::SchedulerError;
+
+impl From<BallistaError> for SchedulerError {
+    fn from(error: BallistaError) -> Self {
+        Self::Host(error.to_string())
+    }
+}
 
 /// Ballista's scheduler, as we use it.
 pub(super) type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;

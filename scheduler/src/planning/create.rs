@@ -140,7 +140,8 @@ pub(super) async fn table_as(context: &Context<'_>, create: &CreateTableAs) -> R
     query::check_names(context, &create.columns, &source)?;
     let partition_by: Vec<String> = create.partition_by.iter().map(names::ident).collect();
     let (schema, order) = target::new_schema(&source, &create.columns, &partition_by)?;
-    if !create.or_replace {
+    // What an earlier attempt published in part is replaced.
+    if !create.or_replace && !context.is_retry {
         let hint = "Give another LOCATION, register what is there with CREATE EXTERNAL TABLE, or replace it with \
                     CREATE OR REPLACE TABLE ... AS.";
         target::empty_only(planner, &location, hint).await?;

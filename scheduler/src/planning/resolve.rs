@@ -49,17 +49,13 @@ impl Planner {
     ///
     /// # Errors
     /// `TABLE_NOT_FOUND`, `FILE_NOT_FOUND` and the like.
-    pub async fn resolve_table(
-        &self,
-        request: &v1::ResolveTableRequest,
-        settings: &Settings,
-    ) -> Result<v1::ResolveTableResponse, Failure> {
+    pub async fn resolve_table(&self, request: &v1::ResolveTableRequest) -> Result<v1::ResolveTableResponse, Failure> {
         let name = match &request.source {
             Some(Source::Table(name)) => name.parse::<TableName>()?.to_string(),
             Some(Source::Files(files)) => FileName::from_source(files)?.to_string(),
             None => return Err(Failure::user("INVALID_REQUEST", "the request names neither a table nor files")),
         };
-        let schema = named(self, &name, settings).await?.schema();
+        let schema = named(self, &name, &Settings::new()).await?.schema();
         let encoded = StreamWriter::try_new(Vec::new(), &schema).and_then(|mut writer| {
             writer.finish()?;
             writer.into_inner()

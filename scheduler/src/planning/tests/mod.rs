@@ -11,6 +11,8 @@ use selvedge_engine::store::StoreOptions;
 
 use super::*;
 
+mod dataframe;
+
 struct Bench {
     planner: Planner,
     settings: Settings,
@@ -261,8 +263,8 @@ async fn copies_go_to_files_and_empty_directories() {
     assert!(bench.refusal(&format!("COPY orders TO '{full}'")).await.starts_with("LOCATION_NOT_EMPTY"));
     let write = bench.write(&format!("COPY orders TO '{full}' OPTIONS (mode 'overwrite')")).await;
     assert_eq!(write.kind, WriteKind::Overwrite);
-    let found = bench.refusal(&format!("COPY orders TO '{dir}' OPTIONS (moed 'append')")).await;
-    assert!(found.starts_with("INVALID_OPTION 1:1 COPY has no option moed | Did you mean mode?"), "{found}");
+    let found = bench.refusal(&format!("COPY orders TO '{dir}' OPTIONS (modee 'append')")).await;
+    assert!(found.starts_with("INVALID_OPTION 1:1 COPY has no option modee | Did you mean mode?"), "{found}");
 }
 
 #[tokio::test]
