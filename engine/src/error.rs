@@ -11,10 +11,12 @@ use selvedge_model::failure::HasFailure;
 
 mod datafusion_error;
 mod near;
+mod reading;
 mod store_error;
 
 pub use datafusion_error::{classify, span_of};
 pub use near::{nearest, or_list};
+pub(crate) use reading::{Reading, Start, classify_reading, named};
 pub use store_error::classify_store;
 
 /// Whatever the engine can fail with.

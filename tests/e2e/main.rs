@@ -15,6 +15,7 @@ mod cancel;
 mod drain;
 mod example_jobs;
 mod interrupt;
+mod joins;
 mod lost_messages;
 mod observability;
 mod oracles;

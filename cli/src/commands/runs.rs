@@ -131,6 +131,7 @@ fn log_line(line: &LogLine) -> String {
     if !line.executor_id.is_empty() {
         place += &format!(" stage {} task {} on {}", line.stage_id, line.task_id, line.executor_id);
     }
+    let place = if place.is_empty() { String::new() } else { format!("{place}:") };
     let at = units::moment(line.time_ms);
-    format!("{at} {style}{:5}{style:#}{place}: {}", line.level, line.message.trim_end())
+    format!("{at} {style}{:5}{style:#}{place} {}", line.level, line.message.trim_end())
 }

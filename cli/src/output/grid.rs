@@ -60,8 +60,8 @@ mod tests {
         grid.row(["a", "1,000"]);
         grid.row(["long name", "7"]);
         let lines: Vec<String> = grid.render().lines().map(|l| l.trim().to_owned()).collect();
-        assert_eq!(lines[0], "name        rows");
+        assert_eq!(lines[0], "name         rows");
         assert!(lines[1].starts_with("───"), "{lines:?}");
-        assert_eq!(lines[2..], ["a          1,000", "long name      7"]);
+        assert_eq!(lines[2..], ["a           1,000", "long name       7"]);
     }
 }

@@ -17,7 +17,7 @@ const STAGES_INTERVAL_MS: i64 = 10_000;
 pub struct Plain {
     queued_said: bool,
     statements: HashMap<u32, (StatementState, u32)>,
-    stages_said_ms: i64,
+    stages_said_ms: Option<i64>,
 }
 
 impl Plain {
@@ -39,7 +39,7 @@ impl Plain {
                 && statement.attempt > before.map_or(0, |(_, attempt)| attempt)
                 && (statement.attempt > 1 || now_ms - statement.started_ms >= SHORT_MS)
             {
-                self.stages_said_ms = now_ms;
+                self.stages_said_ms = Some(now_ms);
                 let again =
                     if statement.attempt > 1 { format!(", attempt {}", statement.attempt) } else { String::new() };
                 lines.push(format!("{place}: started{again}"));
@@ -53,7 +53,7 @@ impl Plain {
     }
 
     fn stage_lines(&mut self, run: &RunRecord, now_ms: i64) -> Vec<String> {
-        if now_ms - self.stages_said_ms < STAGES_INTERVAL_MS {
+        if now_ms - *self.stages_said_ms.get_or_insert(now_ms) < STAGES_INTERVAL_MS {
             return Vec::new();
         }
         let stages = running_stages(run, now_ms);
@@ -65,7 +65,7 @@ impl Plain {
             })
             .collect();
         if !lines.is_empty() {
-            self.stages_said_ms = now_ms;
+            self.stages_said_ms = Some(now_ms);
         }
         lines
     }
@@ -103,7 +103,7 @@ mod tests {
         assert!(plain.lines(&run, 13_999).is_empty());
         assert_eq!(
             plain.lines(&run, 14_000),
-            ["[2/2] stage 2: 1/4 tasks, 250,000 rows, 8.00 MiB, about 12.0 s left", "[2/2] stage 3: 0/1 tasks, 0 rows",]
+            ["[2/2] stage 2: 1/4 tasks, 250,000 rows, 8.00 MiB, about 21.0 s left", "[2/2] stage 3: 0/1 tasks, 0 rows",]
         );
         assert!(plain.lines(&run, 14_500).is_empty());
     }

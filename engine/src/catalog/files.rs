@@ -10,27 +10,27 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::stats::Precision;
-use datafusion::common::{ColumnStatistics, Statistics, project_schema};
+use datafusion::common::parsers::CompressionTypeVariant;
+use datafusion::common::project_schema;
 use datafusion::datasource::TableProvider;
-use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use futures::{StreamExt, TryStreamExt, stream};
-use object_store::{ObjectMeta, ObjectStore};
+use datafusion::physical_plan::union::UnionExec;
+use object_store::ObjectStore;
 use selvedge_model::Failure;
 
 use super::TableDef;
-use super::format::{compression_of, file_format};
+use super::format::{by_compression, file_format, said_compression};
 use super::listing::Root;
 use super::partitions::{PartitionFilter, values_of};
+use super::statistics::{Footers, summed};
 use crate::error::EngineError;
 
 /// A provider that scans the table.
@@ -38,7 +38,7 @@ use crate::error::EngineError;
 /// # Errors
 /// When the definition does not hold together: options, location, partition columns.
 pub fn table_provider(state: &SessionState, def: &TableDef) -> Result<Arc<dyn TableProvider>, Failure> {
-    let compression = compression_of(def.format, &def.options, &[])?;
+    let compression = said_compression(def.format, &def.options)?.unwrap_or(CompressionTypeVariant::UNCOMPRESSED);
     file_format(def.format, &def.options, compression, state.config_options())?;
     Ok(Arc::new(FilesTable::new(def)?))
 }
@@ -90,35 +90,45 @@ impl FilesTable {
         Ok(wanted)
     }
 
-    /// The files with what is known of their contents; reads the footers of Parquet files.
-    async fn with_statistics(
+    /// One scan of files that are compressed the same way.
+    async fn scan_alike(
         &self,
         state: &dyn Session,
         store: &Arc<dyn ObjectStore>,
-        format: &Arc<dyn FileFormat>,
+        compression: CompressionTypeVariant,
         files: Vec<PartitionedFile>,
-    ) -> Result<Vec<PartitionedFile>> {
-        let options = &state.config_options().execution;
-        if !options.collect_statistics {
-            return Ok(files);
-        }
-        let schema = self.table_schema.file_schema();
-        stream::iter(files)
-            .map(|mut file| async move {
-                let known = format.infer_stats(state, store, Arc::clone(schema), &file.object_meta).await;
-                let known = known.map_err(|e| self.named(e, &file.object_meta))?;
-                file.statistics = Some(Arc::new(with_partitions(known, &file)));
-                Ok::<_, DataFusionError>(file)
-            })
-            .buffered(options.meta_fetch_concurrency.get())
-            .try_collect()
-            .await
+        wanted: Wanted<'_>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let format = file_format(self.def.format, &self.def.options, compression, state.config_options())
+            .map_err(EngineError::from)?;
+        let footers = Footers {
+            state,
+            store,
+            format: &format,
+            location: &self.def.location,
+            schema: self.table_schema.file_schema(),
+        };
+        let partitions = state.config().target_partitions().max(1);
+        let (files, total) = footers.known_files(files, &self.schema()).await?;
+        let groups = grouped(files, partitions, &self.schema())?;
+        let source = format.file_source(self.table_schema.clone());
+        let config = FileScanConfigBuilder::new(self.def.location.store_url(), source)
+            .with_file_groups(groups)
+            .with_statistics(total)
+            .with_projection_indices(wanted.projection.cloned())?
+            .with_limit(wanted.limit)
+            .build();
+        let plan = format.create_physical_plan(state, config).await?;
+        // Into byte ranges of about the same size, where the format can be entered anywhere.
+        Ok(plan.repartitioned(partitions, state.config_options())?.unwrap_or(plan))
     }
+}
 
-    fn named(&self, error: DataFusionError, file: &ObjectMeta) -> DataFusionError {
-        let shown = self.def.location.with_path(file.location.clone());
-        error.context(format!("reading the footer of file {shown}"))
-    }
+/// Columns and rows that a scan is to give.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    projection: Option<&'a Vec<usize>>,
+    limit: Option<usize>,
 }
 
 #[async_trait]
@@ -152,69 +162,27 @@ impl TableProvider for FilesTable {
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema(), projection)?)));
         }
-        let metas: Vec<ObjectMeta> = files.iter().map(|f| f.object_meta.clone()).collect();
-        let compression = compression_of(self.def.format, &self.def.options, &metas).map_err(EngineError::from)?;
-        let format = file_format(self.def.format, &self.def.options, compression, state.config_options())
+        let kinds = by_compression(self.def.format, &self.def.options, files, |f| f.object_meta.location.as_ref())
             .map_err(EngineError::from)?;
-        let files = self.with_statistics(state, &store, &format, files).await?;
-        let partitions = state.config().target_partitions().max(1);
-        let (groups, statistics) = grouped(files, partitions, &self.schema())?;
-        let config = FileScanConfigBuilder::new(url, format.file_source(self.table_schema.clone()))
-            .with_file_groups(groups)
-            .with_statistics(statistics)
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .build();
-        let plan = format.create_physical_plan(state, config).await?;
-        // Into byte ranges of about the same size, where the format can be entered anywhere.
-        Ok(plan.repartitioned(partitions, state.config_options())?.unwrap_or(plan))
-    }
-}
-
-/// Statistics of a file's columns, and of its partition columns, which have one value each.
-fn with_partitions(mut known: Statistics, file: &PartitionedFile) -> Statistics {
-    if matches!(known.total_byte_size, Precision::Absent) {
-        known.total_byte_size = Precision::Inexact(usize::try_from(file.object_meta.size).unwrap_or(usize::MAX));
-    }
-    for value in &file.partition_values {
-        let column = if value.is_null() {
-            ColumnStatistics { null_count: known.num_rows, ..ColumnStatistics::new_unknown() }
-        } else {
-            ColumnStatistics {
-                null_count: Precision::Exact(0),
-                min_value: Precision::Exact(value.clone()),
-                max_value: Precision::Exact(value.clone()),
-                distinct_count: Precision::Exact(1),
-                ..ColumnStatistics::new_unknown()
-            }
-        };
-        known.column_statistics.push(column);
-    }
-    known
-}
-
-/// Files in at most `partitions` groups, with the statistics of each and of all.
-fn grouped(files: Vec<PartitionedFile>, partitions: usize, schema: &Schema) -> Result<(Vec<FileGroup>, Statistics)> {
-    let summed = |group: &FileGroup| -> Result<Statistics> {
-        let known: Option<Vec<&Statistics>> = group.iter().map(|f| f.statistics.as_deref()).collect();
-        match known {
-            Some(known) => Statistics::try_merge_iter(known, schema),
-            None => Ok(Statistics::new_unknown(schema)),
+        let wanted = Wanted { projection, limit };
+        let mut scans = Vec::with_capacity(kinds.len());
+        for (compression, files) in kinds {
+            scans.push(self.scan_alike(state, &store, compression, files, wanted).await?);
         }
+        // A scan reads files of one compression only.
+        UnionExec::try_new(scans)
+    }
+}
+
+/// Files in at most `partitions` groups, with the statistics of each.
+fn grouped(files: Vec<PartitionedFile>, partitions: usize, schema: &Schema) -> Result<Vec<FileGroup>> {
+    let with_sum = |group: FileGroup| {
+        let known = summed(group.files(), schema)?;
+        Ok(group.with_statistics(Arc::new(known)))
     };
-    let all = FileGroup::new(files);
-    let total = summed(&all)?;
-    let groups = all
-        .split_files(partitions)
-        .into_iter()
-        .map(|group| {
-            let known = summed(&group)?;
-            Ok(group.with_statistics(Arc::new(known)))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok((groups, total))
+    FileGroup::new(files).split_files(partitions).into_iter().map(with_sum).collect()
 }
 
 #[cfg(test)]
 #[path = "files_tests.rs"]
-mod tests;
+pub(super) mod tests;

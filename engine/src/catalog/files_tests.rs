@@ -7,6 +7,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::DataFusionError;
 use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::prelude::SessionContext;
 use selvedge_model::Domain;
@@ -17,7 +18,7 @@ use crate::error::classify;
 use crate::session::{Engine, EngineOptions, Settings};
 use crate::store::{Location, StoreOptions};
 
-fn state() -> SessionState {
+pub(in crate::catalog) fn state() -> SessionState {
     let engine = Engine::new(EngineOptions {
         store: StoreOptions::default(),
         warehouse: Location::parse("/tmp/selvedge-none").unwrap(),
@@ -33,11 +34,11 @@ fn state() -> SessionState {
 }
 
 /// Runs SQL of plain DataFusion, to write files with.
-async fn write(sql: &str) {
+pub(in crate::catalog) async fn write(sql: &str) {
     SessionContext::new().sql(sql).await.unwrap().collect().await.unwrap();
 }
 
-async fn resolve(format: Format, at: &str) -> Result<TableDef, Failure> {
+pub(in crate::catalog) async fn resolve(format: Format, at: &str) -> Result<TableDef, Failure> {
     resolve_files(&state(), format, &Location::parse(at).unwrap(), &[], &BTreeMap::new(), None).await
 }
 
@@ -219,7 +220,7 @@ async fn an_empty_location_needs_declared_columns() {
 }
 
 /// A scan as an executor gets it: encoded by the scheduler, decoded with the executor's own registry.
-async fn sent_to_an_executor(def: &TableDef) -> Arc<dyn ExecutionPlan> {
+pub(in crate::catalog) async fn sent_to_an_executor(def: &TableDef) -> Arc<dyn ExecutionPlan> {
     use ballista_core::serde::BallistaPhysicalExtensionCodec;
     use datafusion_proto::physical_plan::AsExecutionPlan;
     use datafusion_proto::protobuf::PhysicalPlanNode;
@@ -230,7 +231,7 @@ async fn sent_to_an_executor(def: &TableDef) -> Arc<dyn ExecutionPlan> {
     let node = PhysicalPlanNode::try_from_physical_plan(plan, &codec).unwrap();
     let executor = SessionContext::new_with_state(self::state());
     let decoded = node.try_into_physical_plan(&executor.task_ctx(), &codec).unwrap();
-    crate::catalog::restore_compression(decoded).unwrap()
+    crate::catalog::prepare_scans(decoded).unwrap()
 }
 
 #[tokio::test]

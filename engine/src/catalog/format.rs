@@ -8,18 +8,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use datafusion::common::parsers::CompressionTypeVariant;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::config::{ConfigOptions, CsvOptions, JsonOptions, TableParquetOptions};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::avro::AvroFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder};
-use datafusion::datasource::source::DataSourceExec;
-use datafusion::error::Result as DataFusionResult;
-use datafusion::physical_plan::ExecutionPlan;
-use object_store::ObjectMeta;
 use selvedge_model::Failure;
 
 use super::Format;
@@ -102,70 +96,50 @@ fn csv_options(
     Ok(csv)
 }
 
-/// The compression of files, as their names end. A scan does not carry it to the executors (see
-/// [`restore_compression`]), so the option can only confirm it.
+/// Files by their compression, as their names end; each kind is read by a scan of its own. A scan does not carry it to
+/// the executors (see [`prepare_scans`](super::prepare_scans)), so the option can only confirm it.
 ///
 /// # Errors
-/// `INVALID_OPTION`, or `MIXED_COMPRESSION` when the names disagree.
-pub(super) fn compression_of(
+/// `INVALID_OPTION` when the option is not known, or a name disagrees with it.
+pub(super) fn by_compression<T>(
     format: Format,
     options: &BTreeMap<String, String>,
-    files: &[ObjectMeta],
-) -> Result<CompressionTypeVariant, Failure> {
-    if !matches!(format, Format::Csv | Format::Json) {
-        return Ok(CompressionTypeVariant::UNCOMPRESSED);
-    }
-    let said = match options.iter().find(|(k, _)| bare_key(k) == "compression") {
-        None => None,
-        Some((_, value)) => {
-            let known = CompressionTypeVariant::from_str(value);
-            Some(known.map_err(|_| invalid("compression", value, "gzip, zstd, bzip2, xz or uncompressed"))?)
-        }
-    };
-    let Some((first, others)) = files.split_first() else {
-        return Ok(said.unwrap_or(CompressionTypeVariant::UNCOMPRESSED));
-    };
-    let compression = ending(first.location.as_ref());
-    if let Some(other) = others.iter().find(|f| ending(f.location.as_ref()) != compression) {
-        let cause = format!("{} and {} are compressed differently", first.location, other.location);
-        return Err(Failure::user("MIXED_COMPRESSION", cause).with_hint("Use a glob for each kind, and UNION ALL"));
-    }
-    match said.filter(|said| *said != compression) {
-        None => Ok(compression),
-        Some(said) => {
-            let cause = format!("option compression is {said:?}, but {} does not end so", first.location);
-            Err(Failure::user("INVALID_OPTION", cause).with_hint("Compression is told by names: .gz, .zst, .bz2, .xz"))
-        }
-    }
-}
-
-/// Gives scans of compressed text their compression back: it is lost when DataFusion encodes a plan. Executors call this
-/// on every plan they decode, before it runs.
-///
-/// # Errors
-/// None of its own; walking a plan may fail.
-pub fn restore_compression(plan: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-    let restored = plan.transform_up(|node| {
-        let Some(config) =
-            node.downcast_ref::<DataSourceExec>().and_then(|s| s.data_source().downcast_ref::<FileScanConfig>())
-        else {
-            return Ok(Transformed::no(node));
+    files: Vec<T>,
+    name: impl Fn(&T) -> &str,
+) -> Result<Vec<(CompressionTypeVariant, Vec<T>)>, Failure> {
+    let said = said_compression(format, options)?;
+    let mut kinds: Vec<(CompressionTypeVariant, Vec<T>)> = Vec::new();
+    for file in files {
+        let kind = match format {
+            Format::Csv | Format::Json => ending(name(&file)),
+            Format::Parquet | Format::Avro => CompressionTypeVariant::UNCOMPRESSED,
         };
-        let text = matches!(config.file_source().file_type(), "csv" | "json");
-        let first = config.file_groups.iter().flat_map(|group| group.iter()).next();
-        let compression = first.map(|f| ending(f.object_meta.location.as_ref()));
-        match compression {
-            Some(c) if text && c != CompressionTypeVariant::UNCOMPRESSED => {
-                let config = FileScanConfigBuilder::from(config.clone()).with_file_compression_type(c.into()).build();
-                Ok(Transformed::yes(DataSourceExec::from_data_source(config) as Arc<dyn ExecutionPlan>))
-            }
-            _ => Ok(Transformed::no(node)),
+        if let Some(said) = said.filter(|said| *said != kind) {
+            let cause = format!("option compression is {said:?}, but {} does not end so", name(&file));
+            return Err(Failure::user("INVALID_OPTION", cause)
+                .with_hint("Leave the option out: compression is told by names, .gz, .zst, .bz2, .xz"));
         }
-    })?;
-    Ok(restored.data)
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, same)) => same.push(file),
+            None => kinds.push((kind, vec![file])),
+        }
+    }
+    Ok(kinds)
 }
 
-fn ending(name: &str) -> CompressionTypeVariant {
+/// The compression that the options tell.
+pub(super) fn said_compression(
+    format: Format,
+    options: &BTreeMap<String, String>,
+) -> Result<Option<CompressionTypeVariant>, Failure> {
+    let said = options.iter().find(|(k, _)| bare_key(k) == "compression");
+    let Some((_, value)) = said.filter(|_| matches!(format, Format::Csv | Format::Json)) else { return Ok(None) };
+    let known = CompressionTypeVariant::from_str(value);
+    known.map(Some).map_err(|_| invalid("compression", value, "gzip, zstd, bzip2, xz or uncompressed"))
+}
+
+/// The compression that the end of a file's name tells.
+pub(super) fn ending(name: &str) -> CompressionTypeVariant {
     match name.rsplit_once('.').map(|(_, e)| e.to_lowercase()).as_deref() {
         Some("gz" | "gzip") => CompressionTypeVariant::GZIP,
         Some("zst" | "zstd") => CompressionTypeVariant::ZSTD,
@@ -246,24 +220,20 @@ mod tests {
     }
 
     #[test]
-    fn compression_is_told_by_names_and_must_agree() {
-        let file = |name: &str| ObjectMeta {
-            location: name.into(),
-            last_modified: Default::default(),
-            size: 1,
-            e_tag: None,
-            version: None,
+    fn compression_is_told_by_names_and_must_fit_the_option() {
+        use CompressionTypeVariant::{GZIP, UNCOMPRESSED, ZSTD};
+        let get = |names: &[&'static str], opts: &[(&str, &str)]| {
+            by_compression(Format::Csv, &options(opts), names.to_vec(), |n| n)
         };
-        let get = |names: &[&str], opts: &[(&str, &str)]| {
-            let files: Vec<ObjectMeta> = names.iter().map(|n| file(n)).collect();
-            compression_of(Format::Csv, &options(opts), &files)
-        };
-        assert_eq!(get(&["a.csv.gz", "b.csv.GZ"], &[]).unwrap(), CompressionTypeVariant::GZIP);
-        assert_eq!(get(&["a.csv.zst"], &[]).unwrap(), CompressionTypeVariant::ZSTD);
-        assert_eq!(get(&["a.csv", "b.csv.gz"], &[]).unwrap_err().code, "MIXED_COMPRESSION");
-        assert_eq!(get(&["a.gz"], &[("format.compression", "gzip")]).unwrap(), CompressionTypeVariant::GZIP);
-        assert_eq!(get(&[], &[("format.compression", "gzip")]).unwrap(), CompressionTypeVariant::GZIP);
-        assert_eq!(get(&["a"], &[("compression", "gzip")]).unwrap_err().code, "INVALID_OPTION");
+        assert_eq!(get(&["a.csv.gz", "b.csv.GZ"], &[]).unwrap(), [(GZIP, vec!["a.csv.gz", "b.csv.GZ"])]);
+        let mixed = get(&["a.csv", "b.csv.zst", "c.csv"], &[]).unwrap();
+        assert_eq!(mixed, [(UNCOMPRESSED, vec!["a.csv", "c.csv"]), (ZSTD, vec!["b.csv.zst"])]);
+        assert_eq!(get(&["a.gz"], &[("format.compression", "gzip")]).unwrap(), [(GZIP, vec!["a.gz"])]);
+        let unfit = get(&["a.gz", "b"], &[("compression", "gzip")]).unwrap_err();
+        assert_eq!(unfit.code, "INVALID_OPTION");
+        assert!(unfit.cause.contains(" b "), "{}", unfit.cause);
         assert!(get(&["a"], &[("compression", "rar")]).is_err());
+        let parquet = by_compression(Format::Parquet, &options(&[]), vec!["a.parquet", "b.gz"], |n| n).unwrap();
+        assert_eq!(parquet.len(), 1);
     }
 }

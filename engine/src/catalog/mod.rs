@@ -1,22 +1,26 @@
 //! Tables, views and schemas, and how their files are read.
 //!
 //! [`Catalog`] is what the scheduler plans from; DataFusion sees it through `provider.rs`. [`resolve_files`] finds out what
-//! lies at a location, [`table_provider`] scans it. The catalog lives in memory for now: what makes it durable comes
+//! lies at a location, [`table_provider`] scans it, [`prepare_scans`] makes a scan run on an executor. The catalog lives in memory for now: what makes it durable comes
 //! behind the same type. Nothing here writes files: see `write/`.
 
 mod definition;
 mod files;
 mod format;
+mod infer;
 mod listing;
+mod located;
 mod names;
 mod partitions;
+mod prepare;
 mod provider;
 mod resolve;
 mod schemas;
+mod statistics;
 
 pub use definition::{Format, TableDef, ViewDef, plain_schema};
 pub use files::table_provider;
-pub use format::restore_compression;
 pub use names::TableName;
+pub use prepare::prepare_scans;
 pub use resolve::resolve_files;
 pub use schemas::Catalog;

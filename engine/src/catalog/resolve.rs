@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::execution::SessionState;
 use object_store::{ObjectMeta, ObjectStore};
 use selvedge_model::Failure;
 
 use super::definition::plain_type;
-use super::format::{compression_of, file_format};
+use super::format::{by_compression, file_format, said_compression};
+use super::infer::Unknown;
 use super::listing::Root;
 use super::partitions::{parse_segment, values_of};
 use super::{Format, TableDef, TableName, plain_schema};
@@ -67,7 +69,9 @@ struct Found<'a> {
 impl Found<'_> {
     /// That options, and files that are there already, fit what was declared.
     fn check_declared(&self, partitions: &[FieldRef]) -> Result<(), Failure> {
-        let compression = compression_of(self.format, self.options, self.files)?;
+        let names = self.files.iter().collect();
+        by_compression(self.format, self.options, names, |f: &&ObjectMeta| f.location.as_ref())?;
+        let compression = said_compression(self.format, self.options)?.unwrap_or(CompressionTypeVariant::UNCOMPRESSED);
         file_format(self.format, self.options, compression, self.state.config_options())?;
         for file in self.files {
             values_of(self.root.directories(&file.location), partitions, file.location.as_ref())?;
@@ -83,17 +87,8 @@ impl Found<'_> {
         for file in self.files {
             values_of(self.root.directories(&file.location), &partitions, file.location.as_ref())?;
         }
-        let compression = compression_of(self.format, self.options, self.files)?;
-        let format = file_format(self.format, self.options, compression, self.state.config_options())?;
-        let inferred = format.infer_schema(self.state, self.store, self.files).await;
-        let inferred = inferred.map_err(|e| {
-            let mut failure = classify(&e);
-            let named = self.files.iter().any(|f| failure.cause.contains(f.location.as_ref()));
-            if !named {
-                failure.cause = format!("reading the columns of {}: {}", self.location, failure.cause);
-            }
-            failure
-        })?;
+        let Self { state, store, format, location, options, files, .. } = *self;
+        let inferred = Unknown { state, store, format, location, options, files }.columns().await?;
         let columns = self.without_partitions(&plain_schema(&inferred), &names)?;
         if columns.is_empty() && partitions.is_empty() {
             return Err(Failure::user("BAD_DATA", format!("the files at {} have no columns", self.location)));

@@ -7,9 +7,14 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::MemTable;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::displayable;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, collect, execute_stream_partitioned};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_proto::bytes::{
@@ -21,7 +26,7 @@ use selvedge_model::manifest::{Accepted, StagedFile, accept};
 
 use super::*;
 use crate::store::{Location, ObjectStores, StoreOptions};
-use crate::write::{list_visible, publish_file, sweep_staging};
+use crate::write::{check_writable, list_visible, publish_file, sweep_staging};
 
 /// 30,000 rows: `k` is NULL, odd or plain, and `skew` is one value nearly always.
 const ROWS: &str = "SELECT value AS v, repeat('x', (value % 40)::int) AS s, \
@@ -214,7 +219,7 @@ async fn nothing_to_write_still_reports_an_end_and_asks_for_no_exchange() {
         let mut spec = spec(dir.path(), &plan, if single { &[] } else { &["k"] });
         spec.single_file = single.then(|| "one.parquet".to_owned());
         let exec = physical(&context, plan, spec).await;
-        let shown = datafusion::physical_plan::displayable(exec.as_ref()).indent(false).to_string();
+        let shown = displayable(exec.as_ref()).indent(false).to_string();
         assert_eq!(sql == "WHERE false", !shown.contains("RepartitionExec") && !single, "{shown}");
         let accepted = run(&context, exec).await;
         assert_eq!((accepted.rows, accepted.files.len()), (0, usize::from(single)));
@@ -252,8 +257,7 @@ async fn both_nodes_survive_the_codec_and_a_plan_of_another_release_is_refused()
     let bytes = physical_plan_to_bytes_with_extension_codec(exec.clone(), &codec).unwrap();
     let task = TaskContext::default();
     let back = physical_plan_from_bytes_with_extension_codec(&bytes, &task, &codec).unwrap();
-    let show =
-        |plan: &Arc<dyn ExecutionPlan>| datafusion::physical_plan::displayable(plan.as_ref()).indent(true).to_string();
+    let show = |plan: &Arc<dyn ExecutionPlan>| displayable(plan.as_ref()).indent(true).to_string();
     assert_eq!(show(&back), show(&exec));
     assert!(show(&back).contains("SpreadExec"), "{}", show(&back));
     assert_eq!(run(&context, back).await.rows, 2);
@@ -280,4 +284,39 @@ async fn a_schema_that_does_not_fit_is_refused_in_words() {
     let other = plan_of(&context, "SELECT 'x' AS b, 7 AS a").await;
     let text = write_plan(other, WriteSpec { partition_by: vec![], ..good }).unwrap().display_indent().to_string();
     assert!(text.contains("CAST(b AS Int64) AS a"), "{text}");
+}
+
+#[tokio::test]
+async fn the_root_of_the_disk_is_never_a_table() {
+    let root = Location::parse("/").unwrap();
+    assert_eq!(check_writable(&stores(), &root).await.unwrap_err().code, "LOCATION_NOT_WRITABLE");
+    assert!(list_visible(&stores(), &root, &[]).await.is_err());
+    let (dir, context) = (tempfile::tempdir().unwrap(), session());
+    let plan = plan_of(&context, "SELECT 1 AS a").await;
+    let spec = WriteSpec { location: root, ..spec(dir.path(), &plan, &[]) };
+    let exec = physical(&context, plan, spec).await;
+    assert!(collect(exec, context.task_ctx()).await.is_err());
+}
+
+/// AQE plans again after every stage. Whatever is left above an exchange that came out empty must ask for no new one, in
+/// every step of the optimizer: or stages are added without end.
+#[tokio::test]
+async fn an_input_found_empty_at_run_time_is_never_distributed_again() {
+    let (dir, context) = (tempfile::tempdir().unwrap(), session());
+    let plan = plan_of(&context, &format!("SELECT v, s, k FROM ({ROWS}) WHERE v < 0")).await;
+    let first = physical(&context, plan.clone(), spec(dir.path(), &plan, &["k"])).await;
+    let emptied = first.transform_up(|node| match node.is::<RepartitionExec>() {
+        true => Ok(Transformed::yes(Arc::new(EmptyExec::new(node.schema()).with_partitions(4)) as _)),
+        false => Ok(Transformed::no(node)),
+    });
+    let mut plan = emptied.unwrap().data;
+    let show = |plan: &Arc<dyn ExecutionPlan>| displayable(plan.as_ref()).indent(false).to_string();
+    assert!(show(&plan).contains("SortExec") && show(&plan).contains("EmptyExec"), "{}", show(&plan));
+    for _ in 0..3 {
+        for rule in PhysicalOptimizer::new().rules {
+            plan = rule.optimize(plan, context.state().config_options()).unwrap();
+            assert!(!show(&plan).contains("RepartitionExec"), "after {}:\n{}", rule.name(), show(&plan));
+        }
+    }
+    assert_eq!(run(&context, plan).await, Accepted::default());
 }

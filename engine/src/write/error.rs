@@ -46,7 +46,7 @@ pub enum WriteError {
     /// The location's store cannot be opened.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A scheme that can be read but not written.
+    /// A scheme that can be read but not written, or the root of the local disk.
     #[error("'{location}' can be read but not written")]
     ReadOnly {
         /// The location.
@@ -89,9 +89,8 @@ impl HasFailure for WriteError {
                 "Run the statement again; keep lifecycle rules and clean-up jobs off staging younger than a day",
             ),
             Self::Path { .. } => Failure::user("BAD_DATA", self.to_string()),
-            Self::ReadOnly { .. } => {
-                Failure::user("LOCATION_NOT_WRITABLE", self.to_string()).with_hint("Write to s3:// or to a local path")
-            }
+            Self::ReadOnly { .. } => Failure::user("LOCATION_NOT_WRITABLE", self.to_string())
+                .with_hint("Write to s3:// or to a directory on a local disk"),
             Self::Engine(error) => error.failure(),
         }
     }

@@ -45,12 +45,21 @@ impl TableStore {
 
     fn try_open(stores: &ObjectStores, root: &Location) -> Result<Self, WriteError> {
         if root.is_local() {
-            return Ok(Self::Local);
+            return Self::local(root);
         }
         let objects = stores.get(root)?;
         match stores.multipart(root)? {
             Some(uploads) => Ok(Self::Remote(RemoteStore::new(objects, uploads))),
             None => Err(WriteError::ReadOnly { location: root.to_string() }),
+        }
+    }
+
+    /// The local disk, below a directory. Its root is no table: an overwrite would take every file of the machine for the
+    /// table's.
+    pub(crate) fn local(root: &Location) -> Result<Self, WriteError> {
+        match root.path().as_ref().is_empty() {
+            true => Err(WriteError::ReadOnly { location: root.to_string() }),
+            false => Ok(Self::Local),
         }
     }
 

@@ -13,7 +13,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
-use selvedge_engine::catalog::restore_compression;
+use selvedge_engine::catalog::prepare_scans;
 use selvedge_engine::shuffle::{companions, data_path, replace_readers, task_dir};
 use selvedge_model::{Failure, TaskRef};
 use tokio_util::sync::CancellationToken;
@@ -38,7 +38,7 @@ impl Stage {
         let plan =
             PhysicalPlanNode::try_decode(&definition.plan)?.try_into_physical_plan(&context, runner.codec.as_ref())?;
         let cause = Cause::default();
-        let plan = guard(replace_readers(restore_compression(plan)?, runner.shuffle.clone())?, stop, &cause)?;
+        let plan = guard(replace_readers(prepare_scans(plan)?, runner.shuffle.clone())?, stop, &cause)?;
         let work_dir = runner.shuffle_dir.join(task_dir(&task));
         let executor = DefaultExecutionEngine::new().create_query_stage_exec(
             JobId::from(task.job_id.clone()),

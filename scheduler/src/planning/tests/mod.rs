@@ -279,18 +279,26 @@ async fn views_are_planned_and_read_back() {
 }
 
 #[tokio::test]
-async fn plans_with_partitioned_windows_are_not_adaptive() {
+async fn only_plans_that_cannot_loop_are_adaptive_and_only_when_asked() {
     let mut bench = Bench::new().await;
+    let window = "PARTITION BY name ORDER BY id";
     for (sql, adaptive) in [
-        ("SELECT id FROM orders", true),
-        ("SELECT row_number() OVER (ORDER BY id) FROM orders", true),
-        ("SELECT row_number() OVER (PARTITION BY name ORDER BY id) FROM orders", false),
-        ("SELECT * FROM orders WHERE id IN (SELECT sum(id) OVER (PARTITION BY name) FROM orders)", false),
-        ("INSERT INTO flat SELECT sum(id) OVER (PARTITION BY name) AS s, name FROM orders", false),
-        ("SET selvedge.planner.adaptive = false; SELECT id FROM orders", false),
+        ("SELECT id FROM orders".to_owned(), true),
+        ("SELECT row_number() OVER (ORDER BY id) FROM orders".to_owned(), true),
+        ("SELECT a.id FROM orders a JOIN orders b ON a.id = b.id".to_owned(), true),
+        (format!("SELECT row_number() OVER ({window}) FROM orders"), false),
+        (format!("SELECT * FROM orders WHERE id IN (SELECT sum(id) OVER ({window}) FROM orders)"), false),
+        (format!("INSERT INTO flat SELECT sum(id) OVER ({window}) AS s, name FROM orders"), false),
+        ("SELECT a.id FROM orders a LEFT JOIN orders b ON a.id = b.id".to_owned(), false),
+        ("SELECT id FROM orders a WHERE NOT EXISTS (SELECT 1 FROM orders b WHERE b.id = a.id + 1)".to_owned(), false),
     ] {
-        let (state, _) = bench.run(sql).await.unwrap().pop().unwrap();
-        assert_eq!(state.config().ballista_adaptive_query_planner_enabled(), adaptive, "{sql}");
+        for (setting, expected) in [("true", adaptive), ("false", false)] {
+            let script = format!("SET selvedge.planner.adaptive = {setting}; {sql}");
+            let (state, _) = bench.run(&script).await.unwrap().pop().unwrap();
+            assert_eq!(state.config().ballista_adaptive_query_planner_enabled(), expected, "{script}");
+        }
+        let (state, _) = Bench::new().await.run(&sql).await.unwrap().pop().unwrap();
+        assert!(!state.config().ballista_adaptive_query_planner_enabled(), "{sql}");
     }
 }
 
