@@ -26,13 +26,13 @@ fn settings_travel_to_executors_and_unknown_ones_do_no_harm() {
     let mut settings = Settings::new();
     settings.set("selvedge.write.target_file_bytes", "1MiB").unwrap();
     settings.set("datafusion.execution.batch_size", "1024").unwrap();
-    settings.set("selvedge.planner.adaptive", "false").unwrap();
+    settings.set("selvedge.planner.adaptive", "true").unwrap();
     let sent = engine().session(&settings).unwrap().config().to_key_value_pairs();
     assert!(sent.iter().any(|kv| kv.key == "selvedge.write.target_file_bytes"));
 
     let ours = engine().registry_state().unwrap().config().clone().update_from_key_value_pair(&sent);
     assert_eq!(ours.batch_size(), 1024);
-    assert!(!ours.ballista_adaptive_query_planner_enabled());
+    assert!(ours.ballista_adaptive_query_planner_enabled());
     // An executor whose config lacks our extension must still take the rest.
     let plain = SessionConfig::new_with_ballista().update_from_key_value_pair(&sent);
     assert_eq!(plain.batch_size(), 1024);
@@ -49,7 +49,7 @@ fn sessions_are_configured_for_etl() {
     assert!(!options.optimizer.enable_round_robin_repartition);
     assert!(!options.execution.parquet.schema_force_view_types);
     assert!(options.execution.parquet.enable_page_index && options.execution.collect_statistics);
-    assert!(state.config().ballista_adaptive_query_planner_enabled());
+    assert!(!state.config().ballista_adaptive_query_planner_enabled());
     assert_eq!(state.config().ballista_config().max_partitions_per_task(), 1);
 }
 
