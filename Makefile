@@ -24,7 +24,7 @@ help: ## Lists the targets.
 
 demo: ## Builds Selvedge, generates sample data, runs a real ETL job on it, shows the result.
 	@scripts/step.sh "Build (debug profile; the first time takes about ten minutes)" \
-		$(CARGO) build --locked --package selvedge-cli
+		$(CARGO) build --locked --workspace --bins
 	@scripts/step.sh "Demo" env -u SELVEDGE_CACHE $(CARGO_TARGET_DIR)/debug/selvedge demo
 
 build: ## Builds every binary and test.
@@ -59,7 +59,7 @@ lint: ## Checks formatting, clippy's lints and, with cargo-deny installed, licen
 
 bench: tools ## TPC-H at SF (default 10) beside single-process DataFusion, then the ETL write. Flags: BENCH_FLAGS.
 	@scripts/step.sh "Release build (half an hour the first time on two cores)" \
-		$(CARGO) build --locked --release --package selvedge-cli --package selvedge-bench
+		$(CARGO) build --locked --release --workspace --bins
 	@scripts/step.sh "TPC-H SF$(SF)" $(CARGO_TARGET_DIR)/release/selvedge-bench tpch --sf $(SF) $(BENCH_FLAGS)
 	@scripts/step.sh "ETL write SF$(SF)" $(CARGO_TARGET_DIR)/release/selvedge-bench etl --sf $(SF) $(BENCH_FLAGS)
 
