@@ -5,7 +5,7 @@ SELVEDGE_CACHE ?= $(HOME)/.cache/selvedge
 CARGO_TARGET_DIR ?= $(SELVEDGE_CACHE)/target
 export SELVEDGE_CACHE CARGO_TARGET_DIR
 
-# Rust crates are built for the whole workspace at once wherever tests are involved: other selections may give a dependency
+# Rust crates are always built for the whole workspace at once: other selections may give a dependency
 # other features, and then half the engine is built twice.
 
 CARGO ?= cargo
