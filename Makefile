@@ -23,9 +23,9 @@ help: ## Lists the targets.
 	@echo "Tools and data   SELVEDGE_CACHE   = $(SELVEDGE_CACHE)"
 
 demo: ## Builds Selvedge, generates sample data, runs a real ETL job on it, shows the result.
-	@scripts/step.sh "Build (debug profile; the first time takes about ten minutes)" \
-		$(CARGO) build --locked --workspace --bins
-	@scripts/step.sh "Demo" env -u SELVEDGE_CACHE $(CARGO_TARGET_DIR)/debug/selvedge demo
+	@scripts/step.sh "Build (nothing optimised; the first time takes about ten minutes)" \
+		$(CARGO) build --locked --profile demo --package selvedge-cli
+	@scripts/step.sh "Demo" $(CARGO_TARGET_DIR)/demo/selvedge demo
 
 build: ## Builds every binary and test.
 	@scripts/step.sh "Build" $(CARGO) build --locked --workspace --bins --tests
