@@ -1,6 +1,7 @@
 //! The table of configuration keys: name, default, meaning. Defaults and documentation have no other source.
 //!
-//! Adding a key: a row here, a field in `options`, a line in `render`, a row in docs/configuration.md (a test compares).
+//! Adding a key: a row here, a field in `options`, a line in `render`, a row in docs/configuration.md (a test
+//! compares).
 
 /// One configuration key.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! Configuration of the scheduler, in two stages: as typed (`raw`), then resolved into typed options (`options`).
 //!
-//! `keys` is the one table of keys, defaults and their meaning; `render` prints resolved options from it. Nothing here reads
-//! a global: file, environment and flags come in as arguments. The next file in the way of a start is `crate::server`.
+//! `keys` is the one table of keys, defaults and their meaning; `render` prints resolved options from it. Nothing here
+//! reads a global: file, environment and flags come in as arguments. The next file in the way of a start is
+//! `crate::server`.
 
 mod keys;
 mod options;

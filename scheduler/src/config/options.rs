@@ -1,4 +1,5 @@
-//! Resolved configuration: typed, bounded, nothing left to ask. Made from `raw`, printed by `render`, used by `crate::server`.
+//! Resolved configuration: typed, bounded, nothing left to ask. Made from `raw`, printed by `render`, used by
+//! `crate::server`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

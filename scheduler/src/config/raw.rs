@@ -137,7 +137,8 @@ pub(super) fn problem(key: &str, given_in: &str, problem: String, hint: &str) ->
     ConfigProblem { key: key.to_owned(), given_in: given_in.to_owned(), problem, hint: hint.to_owned() }
 }
 
-/// Whether a variable belongs to another part of Selvedge, or is what Kubernetes sets for a service named `selvedge...`.
+/// Whether a variable belongs to another part of Selvedge, or is what Kubernetes sets for a service named
+/// `selvedge...`.
 fn is_foreign(name: &str, value: &str) -> bool {
     let of_a_service = name.contains("service_host") || name.contains("service_port") || name.contains("_tcp");
     let of_ours = FOREIGN_VARIABLES.contains(&name) || FOREIGN_PREFIXES.iter().any(|p| name.starts_with(p));

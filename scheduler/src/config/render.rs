@@ -1,4 +1,5 @@
-//! Prints resolved options as a TOML file with comments, for `--print-config`: what it prints reads back as the same options.
+//! Prints resolved options as a TOML file with comments, for `--print-config`: what it prints reads back as the same
+//! options.
 //!
 //! Nothing secret is held in options: endpoints with credentials are refused, and the AWS chain keeps its own.
 
