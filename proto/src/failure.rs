@@ -1,6 +1,7 @@
 //! Failures and places on the wire and in the model.
 //!
-//! Reading never fails: a failure from a newer peer is still a failure, so unknown values fall back to "ours, never retry".
+//! Reading never fails: a failure from a newer peer is still a failure, so unknown values fall back to "ours, never
+//! retry".
 
 use selvedge_model::{Domain, Failure, Place, Retry};
 

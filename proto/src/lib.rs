@@ -1,7 +1,8 @@
 //! The wire: generated `selvedge.v1` types and services, and the only conversions between them and the model.
 //!
-//! A conversion never decides anything: what a message means is the model's business. `status` is the one place that maps
-//! failures to gRPC codes and back; `run` and `failure` convert records, `task` the ids between executors and scheduler.
+//! A conversion never decides anything: what a message means is the model's business. `status` is the one place that
+//! maps failures to gRPC codes and back; `run` and `failure` convert records, `task` the ids between executors and
+//! scheduler.
 
 mod failure;
 mod run;

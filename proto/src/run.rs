@@ -1,6 +1,7 @@
 //! Runs, statements, stages and counters on the wire and in the model.
 //!
-//! Both directions carry every field; a test converts a full record there and back, so a field added to one side only fails.
+//! Both directions carry every field; a test converts a full record there and back, so a field added to one side only
+//! fails.
 
 use selvedge_model::run::{Counters, RunRecord, RunState, StageRecord, StatementRecord, StatementState};
 

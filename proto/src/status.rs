@@ -1,7 +1,7 @@
 //! The one place that maps failures to gRPC statuses and back.
 //!
-//! The typed failure travels in the status's details (`grpc-status-details-bin`), so a client gets the same value back. HTTP/2
-//! peers refuse trailers past 16 KiB: details are cut to fit, never the first problem's code, cause or place.
+//! The typed failure travels in the status's details (`grpc-status-details-bin`), so a client gets the same value back.
+//! HTTP/2 peers refuse trailers past 16 KiB: details are cut to fit, never the first problem's code, cause or place.
 
 use bytes::Bytes;
 use prost::Message as _;

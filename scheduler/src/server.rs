@@ -1,7 +1,8 @@
-//! One process, two ports: every gRPC service on one, metrics and health on the other. Started together, stopped together.
+//! One process, two ports: every gRPC service on one, metrics and health on the other. Started together, stopped
+//! together.
 //!
-//! Ports are taken before anything else is started, so that a port in use costs nothing. Going down: health says so, runs are
-//! cancelled (their watchers hear of it), then the servers stop, at the latest after their grace.
+//! Ports are taken before anything else is started, so that a port in use costs nothing. Going down: health says so,
+//! runs are cancelled (their watchers hear of it), then the servers stop, at the latest after their grace.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,7 +33,8 @@ use crate::http::{Metrics, Pages, router};
 use crate::planning::Planner;
 use crate::runs::{BookOptions, RunBook};
 
-/// A unary RPC, or the time to the first message of a streaming one, may take this long: checking a script lists tables.
+/// A unary RPC, or the time to the first message of a streaming one, may take this long: checking a script lists
+/// tables.
 const RPC_TIMEOUT: Duration = Duration::from_secs(120);
 const RPCS_PER_CONNECTION: usize = 256;
 const STREAMS_PER_CONNECTION: u32 = 1_024;

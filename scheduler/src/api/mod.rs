@@ -1,7 +1,8 @@
 //! The gRPC services that clients call: one RPC, one file.
 //!
-//! Each decodes, hands a command to the driver, the run book or the host, and encodes what comes back. Wire types stop here,
-//! and so do errors: a `Failure` becomes a status in [`answer`] and nowhere else. Nothing here decides about runs.
+//! Each decodes, hands a command to the driver, the run book or the host, and encodes what comes back. Wire types stop
+//! here, and so do errors: a `Failure` becomes a status in [`answer`] and nowhere else. Nothing here decides about
+//! runs.
 
 mod cancel_run;
 mod drain_executor;

@@ -1,4 +1,5 @@
-//! One attempt at one statement: plan it, then do what kind of statement it is. A query goes on in `query`, a write in `write`.
+//! One attempt at one statement: plan it, then do what kind of statement it is. A query goes on in `query`, a write in
+//! `write`.
 
 use datafusion::execution::SessionState;
 use selvedge_model::StatementAttempt;

@@ -61,7 +61,7 @@ impl Driver {
             None => {
                 canceller.cancel();
                 if timeout(self.options.cancel_grace, outcome).await.is_err() {
-                    tracing::warn!(run_id = %run.id, job_id, "A cancelled job did not stop in time; going on without it");
+                    tracing::warn!(run_id = %run.id, job_id, "A cancelled job did not stop in time");
                 }
                 Err(Stop::Cancelled)
             }

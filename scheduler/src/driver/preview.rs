@@ -31,7 +31,8 @@ impl Preview {
         }
     }
 
-    /// The rows as a whole IPC stream of at most the bound's size; fewer rows when they are wide, none when one is too wide.
+    /// The rows as a whole IPC stream of at most the bound's size; fewer rows when they are wide, none when one is too
+    /// wide.
     pub(super) fn finish(self, schema: &SchemaRef) -> Result<Vec<u8>, Failure> {
         let schema = self.batches.first().map_or_else(|| schema.clone(), RecordBatch::schema);
         let mut batches = self.batches;

@@ -19,7 +19,8 @@ impl Partitioned for crate::ballista::ResultPartition {
     }
 }
 
-/// The partitions in order, each once: of two from different stage attempts the newer one. One without rows may be absent.
+/// The partitions in order, each once: of two from different stage attempts the newer one. One without rows may be
+/// absent.
 ///
 /// # Errors
 /// When one stage attempt made a partition twice: its rows would be doubled. The statement is worth another attempt.

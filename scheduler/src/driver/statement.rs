@@ -1,7 +1,7 @@
 //! One statement: its attempts, until one succeeds, what failed it will not pass, or the run is cancelled.
 //!
-//! Each attempt is a job of its own (`RUN-sN-aM`), so that nothing of a failed one can be taken for the next one's. What an
-//! attempt does is in `attempt`.
+//! Each attempt is a job of its own (`RUN-sN-aM`), so that nothing of a failed one can be taken for the next one's.
+//! What an attempt does is in `attempt`.
 
 use std::time::Duration;
 

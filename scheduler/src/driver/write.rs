@@ -1,4 +1,5 @@
-//! A write: prove that the place is writable, run the job, gather what its writers staged, publish. Or discard all of it.
+//! A write: prove that the place is writable, run the job, gather what its writers staged, publish. Or discard all of
+//! it.
 //!
 //! Cancelling counts until publishing begins; from then on the publish is carried to its end.
 
@@ -94,8 +95,8 @@ fn doubtful(error: ManifestError) -> Failure {
     Failure::new(Domain::Internal, Retry::Later, "RESULT_DOUBTFUL", cause)
 }
 
-/// A statement is not tried again once its publish has begun: files may have become visible in part, and another attempt
-/// would append them twice, or read them when it reads the table that it replaces.
+/// A statement is not tried again once its publish has begun: files may have become visible in part, and another
+/// attempt would append them twice, or read them when it reads the table that it replaces.
 fn after_publish(kind: &WriteKind, mut failure: Failure) -> Failure {
     failure.retry = Retry::Never;
     if failure.hint.is_empty() {

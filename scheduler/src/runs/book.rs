@@ -1,6 +1,7 @@
 //! The book of runs: accepts, admits, applies events, lets watch and page, forgets old ones.
 //!
-//! Every change of a run goes through [`RunBook::apply`]. The book never waits and never calls out while it holds its lock.
+//! Every change of a run goes through [`RunBook::apply`]. The book never waits and never calls out while it holds its
+//! lock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Makes run ids: `r` and 16 characters that sort by time, short enough to type.
 //!
-//! 48 bits of milliseconds and 32 random bits of a UUIDv7, as lowercase Crockford base32. Within a process ids strictly grow,
-//! so that "newest first" is the order of ids.
+//! 48 bits of milliseconds and 32 random bits of a UUIDv7, as lowercase Crockford base32. Within a process ids strictly
+//! grow, so that "newest first" is the order of ids.
 
 use parking_lot::Mutex;
 use selvedge_model::RunId;

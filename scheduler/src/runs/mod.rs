@@ -1,7 +1,7 @@
 //! The runs this scheduler knows: their records, who waits and who runs, and their log lines. In memory for now.
 //!
-//! The book decides nothing about statements: `crate::driver` sends it events, `model::run` says what they mean, watchers see
-//! the result. A later issue makes the book durable behind the same type.
+//! The book decides nothing about statements: `crate::driver` sends it events, `model::run` says what they mean,
+//! watchers see the result. A later issue makes the book durable behind the same type.
 
 mod admission;
 mod book;
