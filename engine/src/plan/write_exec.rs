@@ -108,7 +108,7 @@ impl WriteExec {
 /// Whether a plan is known to have no rows, whatever was put on top of the empty source meanwhile.
 ///
 /// Asked to distribute such an input by key, AQE would add an exchange, find it empty, remove it, and begin again, without
-/// end (bug A in the engine notes). So the question looks through every node that declares it adds no rows. Were the
+/// end (docs/adr/0008). So the question looks through every node that declares it adds no rows. Were the
 /// answer ever wrong, files would be laid out less well; no row would be lost.
 fn is_empty(plan: &Arc<dyn ExecutionPlan>) -> bool {
     if plan.is::<EmptyExec>() {
