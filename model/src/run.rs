@@ -360,6 +360,10 @@ impl RunRecord {
                 s.ended_ms = now_ms;
             }
         }
+        let stages = self.statements.iter_mut().flat_map(|s| &mut s.stages);
+        for stage in stages.filter(|stage| stage.started_ms > 0 && stage.ended_ms == 0) {
+            stage.ended_ms = now_ms;
+        }
     }
 }
 
@@ -423,6 +427,17 @@ mod tests {
         assert_eq!(r.state, RunState::Failed);
         assert_eq!(r.statements[0].state, StatementState::Failed);
         assert_eq!(r.statements[1].state, StatementState::Cancelled);
+    }
+
+    #[test]
+    fn nothing_goes_on_after_the_end() {
+        let mut r = run(1);
+        r.apply(RunEvent::Started, 2);
+        r.apply(RunEvent::StatementStarted { index: 1 }, 3);
+        let stage = StageRecord { started_ms: 4, ..StageRecord::default() };
+        r.apply(RunEvent::Progress { index: 1, stages: vec![stage] }, 5);
+        r.apply(RunEvent::Cancelled, 6);
+        assert_eq!((r.statements[0].ended_ms, r.statements[0].stages[0].ended_ms), (6, 6));
     }
 
     #[test]

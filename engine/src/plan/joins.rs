@@ -10,7 +10,8 @@
 //!   when its left side is large. Here it becomes an ordinary anti join and two counts, which any number of tasks can do;
 //!   a correlated one becomes a nested loop.
 //!
-//! The rule runs last, and again in each pass: it finds its own work and leaves it alone.
+//! [`PlainNotIn`] runs right after subqueries became joins, while the condition still says which equality is the `IN`;
+//! [`GatherLoops`] runs last. Both run again in each pass: they find their own work and leave it alone.
 
 use std::sync::Arc;
 
@@ -18,22 +19,35 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, JoinType};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{Expr, Extension, Join, LogicalPlan, LogicalPlanBuilder, col, lit};
-use datafusion::optimizer::optimizer::ApplyOrder;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, Extension, Join, LogicalPlan, LogicalPlanBuilder, Operator, col, lit,
+};
+use datafusion::optimizer::optimizer::{ApplyOrder, Optimizer};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use super::gather::Gather;
 
 const ALL_ROWS: &str = "__selvedge_not_in_rows";
 const KNOWN_ROWS: &str = "__selvedge_not_in_known";
+const SUBQUERIES_BECOME_JOINS: &str = "decorrelate_predicate_subquery";
 
-/// The rule.
+/// DataFusion's optimizer rules, and ours in their places.
+pub fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    let after = rules.iter().position(|rule| rule.name() == SUBQUERIES_BECOME_JOINS).map_or(0, |index| index + 1);
+    rules.insert(after, Arc::new(PlainNotIn));
+    rules.push(Arc::new(GatherLoops));
+    rules
+}
+
+/// Rewrites null-aware anti joins.
 #[derive(Debug, Default)]
-pub struct DistributableJoins;
+struct PlainNotIn;
 
-impl OptimizerRule for DistributableJoins {
+impl OptimizerRule for PlainNotIn {
     fn name(&self) -> &str {
-        "selvedge_distributable_joins"
+        "selvedge_plain_not_in"
     }
 
     fn apply_order(&self) -> Option<ApplyOrder> {
@@ -42,10 +56,39 @@ impl OptimizerRule for DistributableJoins {
 
     fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         let LogicalPlan::Join(join) = plan else { return Ok(Transformed::no(plan)) };
-        if join.null_aware && join.on.len() == 1 {
-            let plain = if join.filter.is_none() { plain_not_in(join)? } else { correlated_not_in(join) };
-            return Ok(Transformed::yes(plain));
+        let conditions = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
+        // The optimizer puts the equality of the `IN` first.
+        let Some((Expr::BinaryExpr(BinaryExpr { left: l, op: Operator::Eq, right: r }), rest)) =
+            conditions.split_first()
+        else {
+            return Ok(Transformed::no(LogicalPlan::Join(join)));
+        };
+        if !join.null_aware || !join.on.is_empty() {
+            return Ok(Transformed::no(LogicalPlan::Join(join)));
         }
+        let (l, r) = (l.as_ref().clone(), r.as_ref().clone());
+        Ok(Transformed::yes(match conjunction(rest.to_vec()) {
+            None => not_in(join, l, r)?,
+            Some(rest) => correlated_not_in(join, l, r, rest),
+        }))
+    }
+}
+
+/// Gives nested loops that are not inner joins to one task.
+#[derive(Debug, Default)]
+struct GatherLoops;
+
+impl OptimizerRule for GatherLoops {
+    fn name(&self) -> &str {
+        "selvedge_gather_loops"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        let LogicalPlan::Join(join) = plan else { return Ok(Transformed::no(plan)) };
         let loops = join.on.is_empty() && join.join_type != JoinType::Inner;
         if !loops || (is_gathered(&join.left) && is_gathered(&join.right)) {
             return Ok(Transformed::no(LogicalPlan::Join(join)));
@@ -56,15 +99,14 @@ impl OptimizerRule for DistributableJoins {
 }
 
 /// `l NOT IN (r)` keeps every row when there is no `r`; else those with a known `l`, no equal `r` and no unknown `r`.
-fn plain_not_in(join: Join) -> Result<LogicalPlan> {
-    let (l, r) = join.on[0].clone();
+fn not_in(join: Join, l: Expr, r: Expr) -> Result<LogicalPlan> {
     let right = join.right.as_ref().clone();
     let columns: Vec<Expr> = join.left.schema().iter().map(|field| Expr::Column(Column::from(field))).collect();
     let counts = LogicalPlanBuilder::from(right.clone())
-        .aggregate(Vec::<Expr>::new(), vec![count(lit(1_i64)).alias(ALL_ROWS), count(r.clone()).alias(KNOWN_ROWS)])?
+        .aggregate(Vec::<Expr>::new(), vec![count(lit(1_i64)).alias(ALL_ROWS), count(r).alias(KNOWN_ROWS)])?
         .build()?;
     let none = col(ALL_ROWS).eq(lit(0_i64));
-    let known = col(ALL_ROWS).eq(col(KNOWN_ROWS)).and(l.clone().is_not_null());
+    let known = col(ALL_ROWS).eq(col(KNOWN_ROWS)).and(l.is_not_null());
     let candidates = LogicalPlanBuilder::from(join.left.as_ref().clone())
         .cross_join(counts)?
         .filter(none.or(known))?
@@ -74,12 +116,10 @@ fn plain_not_in(join: Join) -> Result<LogicalPlan> {
 }
 
 /// With more conditions, each row of the left side has its own subquery: it stays when no row of that one is equal or
-/// unknown. A nested loop, as it is nowhere anything better.
-fn correlated_not_in(join: Join) -> LogicalPlan {
-    let (l, r) = join.on[0].clone();
-    let equal_or_unknown = Expr::IsNotFalse(Box::new(l.eq(r)));
-    let filter = join.filter.map(|condition| condition.and(equal_or_unknown));
-    LogicalPlan::Join(Join { on: Vec::new(), filter, null_aware: false, ..join })
+/// unknown. Equalities among the other conditions make it a hash join; without one it is a nested loop.
+fn correlated_not_in(join: Join, l: Expr, r: Expr, rest: Expr) -> LogicalPlan {
+    let filter = Some(Expr::IsNotFalse(Box::new(l.eq(r))).and(rest));
+    LogicalPlan::Join(Join { filter, null_aware: false, ..join })
 }
 
 fn gather(plan: Arc<LogicalPlan>) -> Arc<LogicalPlan> {

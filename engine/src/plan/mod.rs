@@ -20,7 +20,7 @@ mod write_exec;
 mod tests;
 
 pub use codec::physical_codec;
-pub use joins::DistributableJoins;
+pub use joins::optimizer_rules;
 pub use manifest::manifest_rows;
 pub use planner::PlanQueries;
 pub use sink::write_plan;

@@ -21,7 +21,7 @@ use super::settings::SelvedgeConfig;
 use super::{BorrowingPool, Settings};
 use crate::catalog::Catalog;
 use crate::error::EngineError;
-use crate::plan::{DistributableJoins, PlanQueries};
+use crate::plan::{PlanQueries, optimizer_rules};
 use crate::store::{Location, ObjectStores, StoreOptions};
 
 /// The name of the only catalog.
@@ -140,7 +140,7 @@ impl Engine {
             .with_window_functions(window_functions())
             .with_catalog_list(self.catalog.provider_list())
             .with_query_planner(Arc::new(PlanQueries))
-            .with_optimizer_rule(Arc::new(DistributableJoins))
+            .with_optimizer_rules(optimizer_rules())
             .build()
     }
 }

@@ -129,7 +129,11 @@ pub(crate) async fn list(root: &Path) -> Result<Vec<Path>, WriteError> {
             let name = entry.file_name();
             // A name that is not UTF-8 is none of ours, and no reader of ours sees it.
             let Some(path) = name.to_str().and_then(|name| below(&directory, name).ok()) else { continue };
-            let kind = fs::metadata(entry.path()).await.map_err(WriteError::io(what()))?;
+            let kind = match fs::metadata(entry.path()).await {
+                // Another statement's staging or probe that went meanwhile, or a link to nothing.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                kind => kind.map_err(WriteError::io(what()))?,
+            };
             if kind.is_dir() { open.push(path) } else { found.push(path) }
         }
     }

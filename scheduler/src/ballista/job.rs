@@ -16,8 +16,8 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use selvedge_engine::error::classify;
 use selvedge_engine::shuffle::VirtualExecutorId;
-use selvedge_model::Failure;
 use selvedge_model::run::StageRecord;
+use selvedge_model::{Domain, Failure, Retry};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
@@ -31,7 +31,7 @@ use super::server;
 const PROGRESS: Duration = Duration::from_millis(200);
 
 /// Looks for a finished job's graph, which Ballista stores just after it announces the end.
-const GRAPH_LOOKS: u32 = 10;
+const GRAPH_LOOKS: u32 = 400;
 
 /// A job that was submitted. Dropping it, or the future of its outcome, cancels the job.
 #[derive(Debug)]
@@ -222,7 +222,12 @@ fn output(
 ) -> Result<JobOutput, Failure> {
     let results = locations.into_iter().map(result_partition).collect::<Result<Vec<_>, _>>()?;
     let highest = results.iter().map(|r| r.partition + 1).max().unwrap_or_default();
-    let planned = graph.map(|graph| graph::final_partitions(graph.stages().values())).unwrap_or_default();
+    // The plan says how many partitions there must be; what arrived cannot tell what is missing.
+    let Some(graph) = graph else {
+        let cause = "the engine has ended the statement, but not kept how many partitions its result has";
+        return Err(Failure::new(Domain::Internal, Retry::Later, "RESULT_DOUBTFUL", cause));
+    };
+    let planned = graph::final_partitions(graph.stages().values());
     Ok(JobOutput { partitions: planned.max(highest), results, stages })
 }
 

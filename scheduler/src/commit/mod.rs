@@ -8,7 +8,10 @@
 #[cfg(test)]
 mod tests;
 
+mod turns;
+
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use selvedge_engine::session::Engine;
@@ -18,6 +21,8 @@ use selvedge_model::Failure;
 use selvedge_model::commit::{WriteKind, plan_publish};
 use selvedge_model::manifest::{Accepted, ManifestRow, StagedFile, accept};
 use selvedge_model::run::Counters;
+
+pub use turns::Turns;
 
 use crate::planning::PlannedWrite;
 
@@ -33,7 +38,9 @@ pub async fn publish(
     write: &PlannedWrite,
     rows: Vec<ManifestRow>,
     writers: u32,
+    turns: &Arc<Turns>,
 ) -> Result<Counters, Failure> {
+    let _turn = turns.take(&write.location).await;
     publish_to(engine.stores(), &write.location, &write.kind, &write.partition_by, rows, writers).await
 }
 
@@ -94,7 +101,15 @@ async fn publish_files(
     let Some(failure) = outcomes.iter().find_map(|(_, outcome)| outcome.as_ref().err().cloned()) else {
         return Ok(());
     };
-    let out = outcomes.iter().filter(|(file, outcome)| outcome.is_ok() && is_ours(file, jobs));
+    // A file whose publish was refused may be out all the same: its answer may have been lost.
+    for (file, outcome) in &outcomes {
+        if outcome.is_err()
+            && let Err(error) = write::discard_file(stores, location, file).await
+        {
+            tracing::warn!(%location, file = file.path, %error, "a file that was not published could not be discarded");
+        }
+    }
+    let out = outcomes.iter().filter(|(file, _)| is_ours(file, jobs));
     let out: Vec<String> = out.map(|(file, _)| file.path.clone()).collect();
     if let Err(error) = write::remove_files(stores, location, &out).await {
         tracing::error!(%location, files = ?out, %error, "a failed publish could not take back what it published");

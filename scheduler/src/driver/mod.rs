@@ -26,6 +26,7 @@ use selvedge_engine::session::Engine;
 use selvedge_model::Failure;
 
 use crate::ballista::Host;
+use crate::commit::Turns;
 use crate::http::Metrics;
 use crate::planning::Planner;
 use crate::runs::RunBook;
@@ -56,6 +57,7 @@ pub struct Driver {
     planner: Planner,
     book: Arc<RunBook>,
     metrics: Arc<Metrics>,
+    publishes: Arc<Turns>,
 }
 
 impl Driver {
@@ -68,7 +70,7 @@ impl Driver {
         book: Arc<RunBook>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        Arc::new(Self { options, engine, host, planner, book, metrics })
+        Arc::new(Self { options, engine, host, planner, book, metrics, publishes: Arc::default() })
     }
 
     /// Plans statements and data frames.

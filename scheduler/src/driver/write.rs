@@ -67,7 +67,7 @@ impl Driver {
         }
         self.book.apply(&run.id, RunEvent::Publishing { index: ids.statement });
         let began = Instant::now();
-        let published = commit::publish(&self.engine, write, rows.clone(), output.partitions).await;
+        let published = commit::publish(&self.engine, write, rows.clone(), output.partitions, &self.publishes).await;
         self.metrics.published(began.elapsed());
         published.map_err(|failure| after_publish(&write.kind, failure).into())
     }
