@@ -58,7 +58,8 @@ fn ended(run: &RunRecord) -> String {
 impl Error {
     /// From a gRPC status: a status with no details that a transport error caused means that nobody answers.
     pub(crate) fn from_status(status: &Status, address: &str) -> Self {
-        let transport = status.source().is_some_and(|s| s.is::<tonic::transport::Error>());
+        // A status that the scheduler sent has no source; one that a broken connection made has.
+        let transport = status.source().is_some() && status.details().is_empty();
         if transport || (status.code() == Code::Unavailable && status.details().is_empty()) {
             let reason = status.source().map_or_else(|| status.message().to_owned(), root_cause);
             return Self::Unreachable { address: address.to_owned(), reason };

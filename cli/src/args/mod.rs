@@ -43,17 +43,35 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum RawCommand {
     /// Run a SQL script to its end and show how it went
+    #[command(
+        after_help = "Examples:\n  selvedge run orders.sql -p day=2026-01-31\n  selvedge run orders.sql --executors 2 --executor-memory 4GiB --data-dir state/"
+    )]
     Run(RunArgs),
     /// Submit a SQL script to a scheduler
+    #[command(
+        after_help = "Examples:\n  selvedge submit orders.sql -p day=2026-01-31 --wait\n  RUN=$(selvedge --scheduler http://scheduler:50050 submit orders.sql -p day=2026-01-31)"
+    )]
     Submit(SubmitArgs),
     /// Look at runs, follow them, cancel them, start them again
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  selvedge runs list --state failed\n  selvedge runs show RUN\n  selvedge runs logs -f RUN"
+    )]
     Runs(RunsCommand),
     /// Run SQL and print the rows
+    #[command(
+        after_help = "Examples:\n  selvedge sql -c 'SELECT count(*) FROM orders'\n  selvedge --format csv sql report.sql > report.csv"
+    )]
     Sql(SqlArgs),
     /// Be the scheduler
+    #[command(
+        after_help = "Examples:\n  selvedge scheduler --warehouse s3://lake/warehouse/ --shuffle s3://scratch/shuffle/\n  selvedge scheduler --config scheduler.toml --print-config"
+    )]
     Scheduler(SchedulerArgs),
     /// Be an executor
+    #[command(
+        after_help = "Examples:\n  selvedge executor --scheduler http://scheduler:50050 --memory 12GiB --vcores 4"
+    )]
     Executor(ExecutorArgs),
     /// Look at the fleet
     #[command(subcommand)]
@@ -138,22 +156,22 @@ pub enum RunsCommand {
     },
     /// Show a run: statements, stages, rows, bytes, time
     Show {
-        /// The run
+        /// Its id, as `runs list` prints it
         run: String,
     },
     /// Follow a run to its end
     Watch {
-        /// The run
+        /// Its id, as `runs list` prints it
         run: String,
     },
     /// Cancel a run
     Cancel {
-        /// The run
+        /// Its id, as `runs list` prints it
         run: String,
     },
     /// Submit a run's script again, with the same parameters
     Retry {
-        /// The run
+        /// Its id, as `runs list` prints it
         run: String,
         /// Wait for the new run's end
         #[arg(long)]
@@ -161,7 +179,7 @@ pub enum RunsCommand {
     },
     /// Print a run's log
     Logs {
-        /// The run
+        /// Its id, as `runs list` prints it
         run: String,
         /// Go on until the run ends
         #[arg(long, short = 'f')]

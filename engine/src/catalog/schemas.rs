@@ -257,7 +257,9 @@ fn not_found(name: &TableName, schemas: &Schemas) -> Failure {
 
 fn exists(name: &TableName, existing: &Entry) -> Failure {
     let (kind, hint) = match existing {
-        Entry::Table(_) => ("table", "DROP TABLE forgets it and leaves its files"),
+        Entry::Table(_) => {
+            ("table", "Write CREATE ... IF NOT EXISTS, or DROP TABLE first, which forgets it and leaves its files")
+        }
         Entry::View(_) => ("view", "CREATE OR REPLACE VIEW or DROP VIEW"),
     };
     Failure::user("TABLE_EXISTS", format!("{kind} {name} exists already")).with_hint(hint)

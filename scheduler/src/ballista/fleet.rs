@@ -174,7 +174,8 @@ impl Roster {
     pub(super) fn leave(&self, id: &ExecutorId) -> bool {
         let mut roll = self.roll.lock();
         let was_here = roll.leases.end(id);
-        roll.mark_lost(id);
+        // Gone as it should be: nothing is lost, and nobody has to look for it.
+        roll.members.remove(id);
         was_here
     }
 
