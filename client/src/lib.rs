@@ -9,7 +9,7 @@
 //!
 //! let cluster = Selvedge::from_env().await?;
 //! let orders = cluster.table("orders").await?;
-//! let run = orders.write_table(&cluster, "orders_copy", WriteMode::Overwrite).await?;
+//! let run = orders.write_to_table(&cluster, "orders_copy", WriteMode::Overwrite).await?;
 //! run.wait().await?;
 //! # Ok(())
 //! # }

@@ -33,22 +33,23 @@ impl From<WriteMode> for v1::WriteMode {
 /// Ends a DataFrame with a write on the cluster.
 #[async_trait]
 pub trait DataFrameExt {
-    /// Writes to an existing table. Columns are matched by name.
+    /// Writes to an existing table. Columns are matched by name. (DataFusion has a `write_table` of its own, which would
+    /// run here.)
     ///
     /// # Errors
     /// When the plan holds something that only exists in this process, the scheduler refuses it, or nobody answers.
-    async fn write_table(self, cluster: &Selvedge, table: &str, mode: WriteMode) -> Result<RunHandle>;
+    async fn write_to_table(self, cluster: &Selvedge, table: &str, mode: WriteMode) -> Result<RunHandle>;
 
     /// Overwrites a Parquet location, in Hive directories by the columns of `partition_by`: see [`WriteMode::Overwrite`].
     ///
     /// # Errors
-    /// As [`Self::write_table`].
+    /// As [`Self::write_to_table`].
     async fn write_parquet_to(self, cluster: &Selvedge, location: &str, partition_by: &[&str]) -> Result<RunHandle>;
 
     /// Any write, with the run's name, queue and settings.
     ///
     /// # Errors
-    /// As [`Self::write_table`].
+    /// As [`Self::write_to_table`].
     async fn write_with(
         self,
         cluster: &Selvedge,
@@ -74,7 +75,7 @@ pub enum WriteTarget {
 
 #[async_trait]
 impl DataFrameExt for DataFrame {
-    async fn write_table(self, cluster: &Selvedge, table: &str, mode: WriteMode) -> Result<RunHandle> {
+    async fn write_to_table(self, cluster: &Selvedge, table: &str, mode: WriteMode) -> Result<RunHandle> {
         self.write_with(cluster, WriteTarget::Table(table.to_owned()), mode, Submission::default()).await
     }
 
@@ -163,7 +164,7 @@ mod tests {
     #[tokio::test]
     async fn collecting_a_cluster_s_table_here_says_what_to_do_instead() {
         let error = orders().collect().await.unwrap_err().to_string();
-        assert!(error.contains("write_table"), "{error}");
+        assert!(error.contains("write_to_table"), "{error}");
     }
 
     #[tokio::test]
