@@ -49,7 +49,7 @@ impl TableProvider for NamedTable {
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         Err(DataFusionError::NotImplemented(format!(
-            "table '{}' is on the cluster and cannot be read in this process. End the DataFrame with write_table() or \
+            "table '{}' is on the cluster and cannot be read in this process. End the DataFrame with write_to_table() or \
              write_parquet_to(), or ask for rows with Selvedge::query()",
             self.name
         )))
