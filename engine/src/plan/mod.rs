@@ -26,6 +26,6 @@ pub use planner::PlanQueries;
 pub use sink::write_plan;
 pub use spec::{WriteFormat, WriteSpec};
 pub use table_names::TableNameCodec;
-pub use write_exec::{WriteExec, with_stores};
+pub use write_exec::WriteExec;
 
 pub(crate) use spec::SinkSpec;

@@ -40,7 +40,7 @@ fn stores() -> ObjectStores {
 
 fn session() -> SessionContext {
     let config = SessionConfig::new().with_target_partitions(4).with_round_robin_repartition(false);
-    SessionContext::new_with_config(with_stores(config, &stores()))
+    SessionContext::new_with_config(config.with_extension(Arc::new(stores())))
 }
 
 fn spec(root: &Path, plan: &LogicalPlan, partition_by: &[&str]) -> WriteSpec {

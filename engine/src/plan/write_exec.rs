@@ -27,7 +27,6 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements, PlanProperties,
 };
-use datafusion::prelude::SessionConfig;
 use futures::{StreamExt, stream};
 
 use super::manifest;
@@ -35,11 +34,6 @@ use super::spec::SinkSpec;
 use super::spread::CHUNK_COLUMN;
 use crate::store::ObjectStores;
 use crate::write::{RowLayout, TableStore, TaskMetrics, TaskTag, TaskWriter};
-
-/// Lets the tasks of a session stage files: the runtime's registry alone cannot give multipart uploads.
-pub fn with_stores(config: SessionConfig, stores: &ObjectStores) -> SessionConfig {
-    config.with_extension(Arc::new(stores.clone()))
-}
 
 /// Writes its input as files of a table and yields their manifest.
 #[derive(Debug)]
