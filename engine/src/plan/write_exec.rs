@@ -1,9 +1,8 @@
 //! `WriteExec`: every partition of its input is one writer, which stages files and reports them as manifest rows.
 //!
 //! It keeps the partitions it is given and asks for what makes good files: rows of one partition value together (up to a
-//! chunk, see `spread.rs`) and sorted by the partition columns, so that one file is open at a time and memory is bounded
-//! by one row group; the sort spills. Unpartitioned writes ask for nothing, and keep the input's order. It must not
-//! publish. Next: `manifest.rs`.
+//! chunk, see `spread.rs`). They may come in any order: what cannot be written at once is sorted here, on disk if need be.
+//! Unpartitioned writes ask for nothing, and keep the input's order. It must not publish. Next: `manifest.rs`.
 
 use std::fmt::{self, Formatter};
 use std::sync::Arc;
@@ -33,7 +32,7 @@ use super::manifest;
 use super::spec::SinkSpec;
 use super::spread::CHUNK_COLUMN;
 use crate::store::ObjectStores;
-use crate::write::{RowLayout, TableStore, TaskMetrics, TaskTag, TaskWriter};
+use crate::write::{Overflow, RowLayout, TableStore, TaskMetrics, TaskTag, TaskWriter};
 
 /// Writes its input as files of a table and yields their manifest.
 #[derive(Debug)]
@@ -90,12 +89,13 @@ impl WriteExec {
     }
 
     fn required_order(&self) -> Option<OrderingRequirements> {
-        let order = match self.spec.partition_by.is_empty() {
-            true => self.order.clone(),
-            false if is_empty(&self.input) => None,
-            false => LexOrdering::new(self.partition_columns().map(PhysicalSortExpr::new_default)),
-        };
-        order.map(OrderingRequirements::from)
+        self.order.clone().map(OrderingRequirements::from)
+    }
+
+    /// Where the rows go that the writer hands back, unless the write has one file at a time anyway.
+    fn overflow(&self, context: &Arc<TaskContext>) -> Option<Overflow> {
+        let order = LexOrdering::new(self.partition_columns().map(PhysicalSortExpr::new_default))?;
+        Some(Overflow::new(self.input.schema(), order, context.clone()))
     }
 }
 
@@ -150,7 +150,7 @@ impl ExecutionPlan for WriteExec {
         vec![self.required_order()]
     }
 
-    /// In the sense that files keep it: unpartitioned ones do, partitioned ones are sorted by their partitions.
+    /// In the sense that files keep it: those of unpartitioned writes do.
     fn maintains_input_order(&self) -> Vec<bool> {
         vec![self.spec.partition_by.is_empty()]
     }
@@ -176,14 +176,17 @@ impl ExecutionPlan for WriteExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context.clone())?;
         let tag = TaskTag::new(&self.spec.job_id, context.task_id().as_deref(), partition);
-        let memory = MemoryConsumer::new(format!("WriteExec[{partition}]")).register(context.memory_pool());
+        // Short of memory it ends row groups, and opens no more files.
+        let consumer = MemoryConsumer::new(format!("WriteExec[{partition}]")).with_can_spill(true);
+        let memory = consumer.register(context.memory_pool());
+        let overflow = self.overflow(&context);
         let spec = &self.spec;
         let layout = RowLayout::new(&self.input.schema(), spec.data_columns, spec.partition_by.clone(), &spec.required);
         let metrics = TaskMetrics::new(&self.metrics, partition);
         let store = store_of(&context, spec)?;
         let writer = TaskWriter::new(spec.clone(), store, tag.clone(), layout, memory, metrics)?;
         let output = stream::once(async move {
-            let files = write_all(writer, input).await?;
+            let files = write_all(writer, input, overflow).await?;
             manifest::batch(&files, &tag.task(), tag.stage_attempt)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema_of(self), output)))
@@ -200,20 +203,40 @@ fn schema_of(exec: &WriteExec) -> SchemaRef {
 
 async fn write_all(
     mut writer: TaskWriter,
-    mut input: SendableRecordBatchStream,
+    input: SendableRecordBatchStream,
+    overflow: Option<Overflow>,
 ) -> Result<Vec<selvedge_model::manifest::StagedFile>> {
+    match write_rows(&mut writer, input, overflow).await {
+        Ok(()) => writer.finish().await,
+        Err(error) => Err(writer.abort(error).await),
+    }
+}
+
+async fn write_rows(
+    writer: &mut TaskWriter,
+    mut input: SendableRecordBatchStream,
+    overflow: Option<Overflow>,
+) -> Result<()> {
+    let Some(mut overflow) = overflow else {
+        while let Some(batch) = input.next().await {
+            writer.write_sorted(&batch?).await?;
+        }
+        return Ok(());
+    };
     while let Some(batch) = input.next().await {
-        let written = match batch {
-            Ok(batch) => writer.write(&batch).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = written {
-            return Err(writer.abort(error).await);
+        if let Some(rest) = writer.write(&batch?).await? {
+            overflow.push(rest).await?;
         }
     }
-    // The sort's memory is not needed while the last file ends.
+    // The memory of what is below is not needed while the last files end.
     drop(input);
-    writer.finish().await
+    writer.close_all().await?;
+    if let Some(mut sorted) = overflow.finish() {
+        while let Some(batch) = sorted.next().await {
+            writer.write_sorted(&batch?).await?;
+        }
+    }
+    Ok(())
 }
 
 fn store_of(context: &TaskContext, spec: &SinkSpec) -> Result<TableStore> {

@@ -21,7 +21,7 @@ use super::settings::SelvedgeConfig;
 use super::{BorrowingPool, Settings};
 use crate::catalog::Catalog;
 use crate::error::EngineError;
-use crate::plan::{PlanQueries, optimizer_rules};
+use crate::plan::{PlanQueries, optimizer_rules, physical_rules};
 use crate::store::{Location, ObjectStores, StoreOptions};
 
 /// The name of the only catalog.
@@ -141,6 +141,7 @@ impl Engine {
             .with_catalog_list(self.catalog.provider_list())
             .with_query_planner(Arc::new(PlanQueries))
             .with_optimizer_rules(optimizer_rules())
+            .with_physical_optimizer_rules(physical_rules())
             .build()
     }
 }
@@ -166,6 +167,12 @@ pub(super) fn base_config(target_partitions: usize) -> SessionConfig {
         .set_bool("datafusion.optimizer.expand_views_at_output", false)
         // The adaptive planner loops for ever on outer joins whose input turns out empty: docs/adr/0008.
         .set_bool(ADAPTIVE_PLANNER_KEY, false)
+        // `plan::join_memory` decides for each join.
+        .set_bool("datafusion.optimizer.prefer_hash_join", true)
+        // Shuffle writers spill when the pool of their executor says so, and not at a size of their own.
+        .set_usize("ballista.shuffle.sort_based.memory_limit_per_task_bytes", 0)
+        // Rows that are not grouped before the exchange are all written, sent and read: look at more of them before giving up.
+        .set_usize("datafusion.execution.skip_partial_aggregation_probe_rows_threshold", 1_000_000)
         // A retry redoes a whole slice: keep slices small.
         .set_usize("ballista.scheduler.max_partitions_per_task", 1)
 }

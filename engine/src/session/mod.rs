@@ -11,3 +11,5 @@ mod settings;
 pub use engine::{ADAPTIVE_PLANNER_KEY, CATALOG_NAME, DEFAULT_SCHEMA, Engine, EngineOptions};
 pub use memory::BorrowingPool;
 pub use settings::Settings;
+
+pub(crate) use settings::{broadcast_limit, hash_join_build_bytes};

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use ballista_core::config::BallistaConfig;
 use bytesize::ByteSize;
-use datafusion::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
+use datafusion::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::parquet::basic::Compression;
 use datafusion::prelude::SessionConfig;
@@ -22,9 +22,12 @@ const TARGET_FILE_BYTES: &str = "selvedge.write.target_file_bytes";
 const COMPRESSION: &str = "selvedge.write.compression";
 const ADAPTIVE: &str = "selvedge.planner.adaptive";
 const TARGET_PARTITIONS: &str = "selvedge.planner.target_partitions";
+const HASH_JOIN_BUILD_BYTES: &str = "selvedge.planner.hash_join_build_bytes";
 
 const DEFAULT_TARGET_FILE_BYTES: u64 = 256 << 20;
 const DEFAULT_COMPRESSION: &str = "zstd(3)";
+/// Where the fleet says nothing: an eighth of a task's 2 GiB.
+const DEFAULT_HASH_JOIN_BUILD_BYTES: u64 = 256 << 20;
 
 /// A setting of ours: its key, what it is for, its default as shown, and how a value is brought to its one form.
 struct Known {
@@ -35,7 +38,7 @@ struct Known {
     expected: &'static str,
 }
 
-static KNOWN: [Known; 4] = [
+static KNOWN: [Known; 5] = [
     Known {
         key: TARGET_FILE_BYTES,
         description: "Size that written files are cut at",
@@ -63,6 +66,14 @@ static KNOWN: [Known; 4] = [
         default: None,
         normal: |v| v.parse::<usize>().ok().filter(|n| (1..=100_000).contains(n)).map(|n| n.to_string()),
         expected: "a whole number from 1 to 100000",
+    },
+    Known {
+        key: HASH_JOIN_BUILD_BYTES,
+        description: "Largest share of a join's smaller side that a task keeps in memory; larger ones are sorted and merged, \
+                      which spills. Follows the executors' memory when unset",
+        default: None,
+        normal: |v| ByteSize::from_str(v).ok().map(|size| size.as_u64().to_string()),
+        expected: "a size: 256MiB, or 0 to sort always",
     },
 ];
 
@@ -138,6 +149,11 @@ impl Settings {
         self.parsed(TARGET_PARTITIONS)
     }
 
+    /// Largest share of a join's build side that one task may keep in memory, when the script says.
+    pub fn hash_join_build_bytes(&self) -> Option<u64> {
+        self.parsed(HASH_JOIN_BUILD_BYTES)
+    }
+
     fn parsed<T: FromStr>(&self, key: &str) -> Option<T> {
         self.entries.get(key)?.parse().ok()
     }
@@ -155,6 +171,19 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// Size below which a build side is given whole to every task, as a session says.
+pub(crate) fn broadcast_limit(options: &ConfigOptions) -> usize {
+    let limit = BallistaConfig::broadcast_join_threshold_bytes;
+    options.extensions.get::<BallistaConfig>().map_or_else(|| limit(&BallistaConfig::default()), limit)
+}
+
+/// Largest share of a join's build side that one task may keep in memory, as a session says.
+pub(crate) fn hash_join_build_bytes(options: &ConfigOptions) -> u64 {
+    let ours = options.extensions.get::<SelvedgeConfig>();
+    let value = ours.and_then(|config| config.values.get(HASH_JOIN_BUILD_BYTES)?.parse().ok());
+    value.unwrap_or(DEFAULT_HASH_JOIN_BUILD_BYTES)
 }
 
 fn normalised(key: &str, value: &str) -> Result<String, Failure> {
@@ -253,10 +282,12 @@ mod tests {
         settings.set("SELVEDGE.write.compression", "ZSTD").unwrap();
         settings.set("selvedge.planner.adaptive", "FALSE").unwrap();
         settings.set("selvedge.planner.target_partitions", "12").unwrap();
+        settings.set("selvedge.planner.hash_join_build_bytes", "1KiB").unwrap();
+        assert_eq!(settings.hash_join_build_bytes(), Some(1024));
         settings.set("ballista.planner.coalesce.enabled", "true").unwrap();
         assert_eq!((settings.target_file_bytes(), settings.compression()), (64 << 20, "zstd(3)"));
         assert_eq!((settings.adaptive(), settings.target_partitions()), (Some(false), Some(12)));
-        assert_eq!(settings.entries().len(), 5);
+        assert_eq!(settings.entries().len(), 6);
         settings.set("selvedge.write.target_file_bytes", "1048576").unwrap();
         assert_eq!(settings.target_file_bytes(), 1 << 20);
         assert_eq!(DEFAULT_TARGET_FILE_BYTES.to_string(), KNOWN[0].default.unwrap());

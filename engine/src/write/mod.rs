@@ -2,12 +2,14 @@
 //!
 //! A task stages files and reports them; only the scheduler calls [`publish_file`], and only after the last task
 //! succeeded. Nothing here decides what to publish or remove: that is `selvedge_model::commit`. In the order of the data:
-//! `rows` -> `encode` -> `task` -> `remote` or `local` (staging) -> `store` (publish).
+//! `rows` -> `groups` (and `overflow`) -> `encode` -> `task` -> `remote` or `local` (staging) -> `store` (publish).
 
 mod encode;
 mod error;
+mod groups;
 mod layout;
 mod local;
+mod overflow;
 mod remote;
 #[cfg(test)]
 mod remote_tests;
@@ -22,6 +24,7 @@ use selvedge_model::manifest::StagedFile;
 pub(crate) use encode::compression;
 pub use error::WriteError;
 pub(crate) use layout::TaskTag;
+pub(crate) use overflow::Overflow;
 pub(crate) use rows::{RowLayout, can_partition};
 pub(crate) use store::TableStore;
 pub(crate) use task::{TaskMetrics, TaskWriter};

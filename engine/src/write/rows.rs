@@ -1,4 +1,4 @@
-//! Cuts batches that are sorted by the partition columns into runs of one partition.
+//! How rows of the input become rows of files; cuts batches that are sorted by the partition columns into runs.
 //!
 //! Work is done per run, never per row: boundaries come from vectorised comparison, and a value becomes text once a run.
 //! Batches that are not sorted still give right runs, only more of them. Next: `encode.rs`.
@@ -18,6 +18,7 @@ pub(crate) type PartitionValues = Vec<(String, Option<String>)>;
 pub(crate) struct RowLayout {
     file_schema: SchemaRef,
     partition_by: Vec<String>,
+    partition_types: Vec<DataType>,
     /// Whether some column must change its type on the way.
     casts: bool,
 }
@@ -26,12 +27,14 @@ impl RowLayout {
     /// The layout of an input with `partition_by` columns after its data columns. `required` columns take no NULL.
     pub(crate) fn new(input: &Schema, data_columns: usize, partition_by: Vec<String>, required: &[String]) -> Self {
         let fields = &input.fields()[..data_columns.min(input.fields().len())];
+        let partition_fields = input.fields().iter().skip(data_columns).take(partition_by.len());
+        let partition_types = partition_fields.map(|field| field.data_type().clone()).collect();
         let casts = fields.iter().any(|f| stored_type(f.data_type()) != *f.data_type());
         let stored = |field: &Arc<Field>| {
             Field::new(field.name(), stored_type(field.data_type()), !required.contains(field.name()))
         };
         let file_schema = Arc::new(Schema::new(fields.iter().map(stored).collect::<Vec<_>>()));
-        Self { file_schema, partition_by, casts }
+        Self { file_schema, partition_by, partition_types, casts }
     }
 
     /// The schema of the files: without the partition columns.
@@ -50,7 +53,13 @@ impl RowLayout {
         Ok(partition(self.partition_columns(batch))?.ranges())
     }
 
-    fn partition_columns<'a>(&self, batch: &'a RecordBatch) -> &'a [ArrayRef] {
+    /// The types of the partition columns.
+    pub(crate) fn partition_types(&self) -> impl Iterator<Item = &DataType> {
+        self.partition_types.iter()
+    }
+
+    /// The partition columns of a batch.
+    pub(crate) fn partition_columns<'a>(&self, batch: &'a RecordBatch) -> &'a [ArrayRef] {
         let first = self.file_schema.fields().len();
         &batch.columns()[first..first + self.partition_by.len()]
     }

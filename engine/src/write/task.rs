@@ -1,11 +1,14 @@
 //! One writer: takes the rows of one partition of a `WriteExec` and stages them as files.
 //!
-//! Its input is sorted by the partition columns, so that one file is open at a time, whatever the number of partitions.
-//! Whatever ends it before [`TaskWriter::finish`], what it staged is thrown away. Next: `store.rs`.
+//! It keeps a file open for each partition, as many as memory allows; rows of the others are handed back, to be sorted and
+//! written one file after the other once the open ones are done. So any number of partitions takes bounded memory, few of
+//! them take no sort, and a partition gets one file however its rows come. Whatever ends the writer before
+//! [`TaskWriter::finish`], what it staged is thrown away. Next: `store.rs`.
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, Time};
@@ -13,13 +16,18 @@ use selvedge_model::commit::partition_dir;
 use selvedge_model::manifest::StagedFile;
 
 use super::encode::Encoder;
+use super::groups::Groups;
 use super::layout::{TaskTag, below};
 use super::rows::{PartitionValues, RowLayout};
 use super::store::{StagedSink, TableStore, Target};
 use crate::plan::SinkSpec;
 
-/// Reserved before the first row, so that a sort below leaves room for the writer.
+/// Reserved for each open file before its first row.
 const RESERVED_BYTES: usize = 16 << 20;
+/// Files open at once, at most: each may be an upload in progress.
+const MAX_OPEN_FILES: usize = 512;
+/// Rows of a partition that are gathered before they are encoded: encoding a few at a time is slow.
+const GATHERED_ROWS: usize = 4096;
 /// Parts of uploads; 10,000 of them are allowed, so that a file may have 80 GiB.
 const PART_BYTES: usize = 8 << 20;
 /// Parts of a result that must become one file, however large: up to 320 GiB.
@@ -55,10 +63,24 @@ pub(crate) struct TaskWriter {
     layout: RowLayout,
     memory: MemoryReservation,
     metrics: TaskMetrics,
-    open: Option<OpenFile>,
+    groups: Groups,
+    /// By the number of the group; empty when it has no file now.
+    open: Vec<Slot>,
+    /// The file of rows that come sorted.
+    current: Option<OpenFile>,
     staged: Vec<StagedFile>,
     /// Number of the next file.
     next: u32,
+}
+
+/// What becomes of a partition's rows.
+enum Slot {
+    /// They open a file.
+    Closed,
+    /// They go into it.
+    Open(Box<OpenFile>),
+    /// They are sorted first: no memory was left for another file when the first of them came.
+    Sorted,
 }
 
 struct OpenFile {
@@ -67,6 +89,26 @@ struct OpenFile {
     encoder: Encoder,
     sink: StagedSink,
     rows: u64,
+    /// Rows yet to be encoded.
+    gathered: Vec<RecordBatch>,
+    gathered_rows: usize,
+    gathered_bytes: usize,
+    /// Its part of the reservation.
+    reserved: usize,
+}
+
+impl OpenFile {
+    fn needs(&self) -> usize {
+        RESERVED_BYTES.max(self.encoder.memory() + self.sink.buffered() + self.gathered_bytes)
+    }
+
+    /// Gives back what memory it can: ends the row group and waits for the uploads.
+    async fn flush(&mut self) -> Result<()> {
+        self.encoder.end_row_group()?;
+        self.sink.push(self.encoder.take()).await?;
+        self.sink.drain().await?;
+        Ok(())
+    }
 }
 
 impl TaskWriter {
@@ -83,27 +125,108 @@ impl TaskWriter {
         metrics: TaskMetrics,
     ) -> Result<Self> {
         memory.try_resize(RESERVED_BYTES)?;
-        Ok(Self { spec, store, tag, layout, memory, metrics, open: None, staged: Vec::new(), next: 0 })
+        let groups = Groups::new(layout.partition_types())?;
+        let (open, current, staged) = (Vec::new(), None, Vec::new());
+        Ok(Self { spec, store, tag, layout, memory, metrics, groups, open, current, staged, next: 0 })
     }
 
-    /// Writes rows, sorted by the partition columns also across calls.
-    pub(crate) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        for run in self.layout.runs(batch)? {
-            let partition = self.layout.partition_of(batch, run.start)?;
-            let rows = self.layout.file_rows(batch, run)?;
-            self.append(partition, &rows).await?;
+    /// Writes rows in any order, and hands back those of partitions that no file can be opened for.
+    pub(crate) async fn write(&mut self, batch: &RecordBatch) -> Result<Option<RecordBatch>> {
+        let mut rest: Vec<u32> = Vec::new();
+        let found = self.groups.split(self.layout.partition_columns(batch))?;
+        let data = self.layout.file_rows(batch, 0..batch.num_rows())?;
+        let whole = found.len() == 1;
+        for (group, rows) in found {
+            let first = rows.first().map_or(0, |row| *row as usize);
+            if !self.admit(group, batch, first).await? {
+                rest.extend(rows);
+                continue;
+            }
+            let rows = match whole {
+                true => data.clone(),
+                false => take_record_batch(&data, &UInt32Array::from(rows))?,
+            };
+            self.add(group, rows).await?;
+        }
+        match rest.is_empty() {
+            true => Ok(None),
+            false => Ok(Some(take_record_batch(batch, &UInt32Array::from(rest))?)),
+        }
+    }
+
+    /// Whether a partition's rows go into a file of their own now; opens it when need be.
+    async fn admit(&mut self, group: usize, batch: &RecordBatch, row: usize) -> Result<bool> {
+        if group >= self.open.len() {
+            self.open.resize_with(group + 1, || Slot::Closed);
+        }
+        match &self.open[group] {
+            Slot::Open(_) => return Ok(true),
+            Slot::Sorted => return Ok(false),
+            Slot::Closed => {}
+        }
+        let open = self.open.iter().filter(|slot| matches!(slot, Slot::Open(_))).count();
+        // The first one's memory is there since the writer began.
+        let fits = open == 0 || (open < MAX_OPEN_FILES && self.memory.try_grow(RESERVED_BYTES).is_ok());
+        self.open[group] = match fits {
+            true => Slot::Open(Box::new(self.begin(self.layout.partition_of(batch, row)?).await?)),
+            false => Slot::Sorted,
+        };
+        Ok(fits)
+    }
+
+    async fn add(&mut self, group: usize, rows: RecordBatch) -> Result<()> {
+        let Some(Slot::Open(open)) = self.open.get_mut(group) else { return Ok(()) };
+        open.gathered_rows += rows.num_rows();
+        open.gathered_bytes += rows.get_array_memory_size();
+        open.gathered.push(rows);
+        if open.gathered_rows < GATHERED_ROWS {
+            return Ok(());
+        }
+        let Slot::Open(open) = std::mem::replace(&mut self.open[group], Slot::Closed) else { return Ok(()) };
+        if let Some(open) = self.encode_gathered(*open).await? {
+            self.open[group] = Slot::Open(Box::new(open));
         }
         Ok(())
     }
 
-    async fn append(&mut self, partition: PartitionValues, rows: &RecordBatch) -> Result<()> {
-        if self.open.as_ref().is_some_and(|open| open.partition != partition) {
-            self.close().await?;
+    async fn encode_gathered(&mut self, mut open: OpenFile) -> Result<Option<OpenFile>> {
+        let rows = concat_batches(self.layout.file_schema(), &open.gathered)?;
+        open.gathered.clear();
+        (open.gathered_rows, open.gathered_bytes) = (0, 0);
+        self.append(open, &rows).await
+    }
+
+    /// Ends the open files.
+    pub(crate) async fn close_all(&mut self) -> Result<()> {
+        for group in 0..self.open.len() {
+            let Slot::Open(open) = std::mem::replace(&mut self.open[group], Slot::Closed) else { continue };
+            if let Some(open) = self.encode_gathered(*open).await? {
+                self.close(open).await?;
+            }
         }
-        let mut open = match self.open.take() {
-            Some(open) => open,
-            None => self.begin(partition).await?,
-        };
+        Ok(())
+    }
+
+    /// Writes rows that are sorted by the partition columns, also across calls.
+    pub(crate) async fn write_sorted(&mut self, batch: &RecordBatch) -> Result<()> {
+        for run in self.layout.runs(batch)? {
+            let partition = self.layout.partition_of(batch, run.start)?;
+            let rows = self.layout.file_rows(batch, run)?;
+            let open = match self.current.take() {
+                Some(open) if open.partition == partition => open,
+                Some(other) => {
+                    self.close(other).await?;
+                    self.begin(partition).await?
+                }
+                None => self.begin(partition).await?,
+            };
+            self.current = self.append(open, &rows).await?;
+        }
+        Ok(())
+    }
+
+    /// Encodes rows; `None` when the file was full and is closed.
+    async fn append(&mut self, mut open: OpenFile, rows: &RecordBatch) -> Result<Option<OpenFile>> {
         {
             let _timer = self.metrics.encode_time.timer();
             open.encoder.write(rows)?;
@@ -111,35 +234,54 @@ impl TaskWriter {
         open.rows += rows.num_rows() as u64;
         self.settle(&mut open).await?;
         let size = open.encoder.estimated_bytes();
-        let open = self.open.insert(open);
         let ready = open.encoder.take();
         if !ready.is_empty() {
             let _timer = self.metrics.stage_time.timer();
             open.sink.push(ready).await?;
         }
-        // One file was asked for: then it grows without bound.
-        if size >= self.spec.target_file_bytes && self.spec.single_file.is_none() {
-            self.close().await?;
-        }
         // Encoding does not await: let the uploads and other tasks of this thread have their turn.
         tokio::task::consume_budget().await;
+        // One file was asked for: then it grows without bound.
+        if size >= self.spec.target_file_bytes && self.spec.single_file.is_none() {
+            self.close(open).await?;
+            return Ok(None);
+        }
+        Ok(Some(open))
+    }
+
+    /// Makes the reservation tell the truth. When the pool refuses, the largest file gives memory back.
+    async fn settle(&mut self, open: &mut OpenFile) -> Result<()> {
+        if self.reserve(open, false) {
+            return Ok(());
+        }
+        let files = self.open.iter_mut().filter_map(|slot| match slot {
+            Slot::Open(open) => Some(open.as_mut()),
+            Slot::Closed | Slot::Sorted => None,
+        });
+        match files.max_by_key(|file| file.reserved) {
+            Some(largest) if largest.reserved > open.needs() => {
+                largest.flush().await?;
+                let freed = largest.reserved.saturating_sub(largest.needs());
+                largest.reserved -= freed;
+                self.memory.shrink(freed.min(self.memory.size()));
+            }
+            _ => open.flush().await?,
+        }
+        // What is left is on its way out: a refusal now would help nobody.
+        self.reserve(open, true);
         Ok(())
     }
 
-    /// Makes the reservation tell the truth. When the pool refuses, waits for the uploads to give memory back; when that
-    /// is not enough, ends the row group early.
-    async fn settle(&mut self, open: &mut OpenFile) -> Result<()> {
-        let needs = |open: &OpenFile| RESERVED_BYTES.max(open.encoder.memory() + open.sink.buffered());
-        if self.memory.try_resize(needs(open)).is_ok() {
-            return Ok(());
+    fn reserve(&mut self, open: &mut OpenFile, force: bool) -> bool {
+        let needs = open.needs();
+        let total = (self.memory.size() + needs).saturating_sub(open.reserved);
+        if force {
+            self.memory.resize(total);
+        } else if self.memory.try_resize(total).is_err() {
+            return false;
         }
-        open.sink.drain().await?;
-        if self.memory.try_resize(needs(open)).is_err() {
-            open.encoder.end_row_group()?;
-            // What is left is on its way out: a refusal now would help nobody.
-            self.memory.resize(needs(open));
-        }
-        Ok(())
+        open.reserved = needs;
+        true
     }
 
     async fn begin(&mut self, partition: PartitionValues) -> Result<OpenFile> {
@@ -158,11 +300,21 @@ impl TaskWriter {
             Encoder::new(spec.format, self.layout.file_schema().clone(), &spec.compression, spec.target_file_bytes)?;
         let target = Target { root, path: path.clone(), tag: &self.tag, file_name: &file_name, part_bytes };
         let sink = self.store.stage(target).await?;
-        Ok(OpenFile { path: path.to_string(), partition, encoder, sink, rows: 0 })
+        Ok(OpenFile {
+            path: path.to_string(),
+            partition,
+            encoder,
+            sink,
+            rows: 0,
+            gathered: Vec::new(),
+            gathered_rows: 0,
+            gathered_bytes: 0,
+            reserved: RESERVED_BYTES,
+        })
     }
 
-    async fn close(&mut self) -> Result<()> {
-        let Some(OpenFile { path, partition, mut encoder, mut sink, rows }) = self.open.take() else { return Ok(()) };
+    async fn close(&mut self, open: OpenFile) -> Result<()> {
+        let OpenFile { path, partition, mut encoder, mut sink, rows, reserved, .. } = open;
         {
             let _timer = self.metrics.encode_time.timer();
             encoder.finish()?;
@@ -176,7 +328,8 @@ impl TaskWriter {
         self.metrics.rows_written.add(usize::try_from(rows).unwrap_or(usize::MAX));
         self.metrics.bytes_written.add(usize::try_from(bytes).unwrap_or(usize::MAX));
         self.metrics.files_written.add(1);
-        self.memory.resize(RESERVED_BYTES);
+        // One file's memory is kept, for the next.
+        self.memory.resize(self.memory.size().saturating_sub(reserved).max(RESERVED_BYTES));
         self.staged.push(StagedFile { path, staging, rows, bytes, partition });
         Ok(())
     }
@@ -185,18 +338,25 @@ impl TaskWriter {
     pub(crate) async fn finish(mut self) -> Result<Vec<StagedFile>> {
         // A file asked for by name exists also when there is no row.
         if self.spec.single_file.is_some() && self.next == 0 {
-            self.open = Some(self.begin(Vec::new()).await?);
+            self.current = Some(self.begin(Vec::new()).await?);
         }
-        self.close().await?;
+        self.close_all().await?;
+        if let Some(open) = self.current.take() {
+            self.close(open).await?;
+        }
         Ok(std::mem::take(&mut self.staged))
     }
 
     /// Throws everything away after `error`, and returns it.
     pub(crate) async fn abort(mut self, error: DataFusionError) -> DataFusionError {
-        if let Some(open) = self.open.take()
-            && let Err(error) = open.sink.abort().await
-        {
-            tracing::warn!(path = open.path, %error, "a failed write's open file stays until its job is swept");
+        let slots = std::mem::take(&mut self.open).into_iter().filter_map(|slot| match slot {
+            Slot::Open(open) => Some(*open),
+            Slot::Closed | Slot::Sorted => None,
+        });
+        for open in slots.chain(self.current.take()) {
+            if let Err(error) = open.sink.abort().await {
+                tracing::warn!(path = open.path, %error, "a failed write's open file stays until its job is swept");
+            }
         }
         for file in std::mem::take(&mut self.staged) {
             if let Err(error) = self.store.discard(&file).await {

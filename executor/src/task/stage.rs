@@ -10,6 +10,8 @@ use ballista_core::serde::protobuf::{OperatorMetricsSet, ShuffleWritePartition, 
 use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
@@ -38,7 +40,11 @@ impl Stage {
         let plan =
             PhysicalPlanNode::try_decode(&definition.plan)?.try_into_physical_plan(&context, runner.codec.as_ref())?;
         let cause = Cause::default();
-        let plan = guard(replace_readers(prepare_scans(plan)?, runner.shuffle.clone())?, stop, &cause)?;
+        let plan = replace_readers(prepare_scans(plan)?, runner.shuffle.clone())?;
+        // What a join's build side holds narrows the scan beside it. The scheduler cannot plan this: such a filter is shared
+        // memory, and lives in one task.
+        let plan = FilterPushdown::new_post_optimization().optimize(plan, context.session_config().options())?;
+        let plan = guard(plan, stop, &cause)?;
         let work_dir = runner.shuffle_dir.join(task_dir(&task));
         let executor = DefaultExecutionEngine::new().create_query_stage_exec(
             JobId::from(task.job_id.clone()),
@@ -104,7 +110,11 @@ fn task_context(runner: &TaskRunner, definition: &TaskDefinition) -> TaskContext
     TaskContext::new(
         Some(format!("TID {job_id}/{stage_id}.{stage_attempt_num}/{task_id}.{task_attempt_num}")),
         definition.session_id.clone(),
-        session.config().clone().update_from_key_value_pair(&definition.props),
+        session
+            .config()
+            .clone()
+            .update_from_key_value_pair(&definition.props)
+            .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", true),
         session.scalar_functions().clone(),
         session.higher_order_functions().clone(),
         session.aggregate_functions().clone(),

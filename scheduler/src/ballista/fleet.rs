@@ -61,6 +61,15 @@ pub struct ExecutorView {
     pub version: String,
 }
 
+/// What plans need to know of the fleet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FleetSize {
+    /// Tasks that all living executors together could run.
+    pub vcores: u32,
+    /// Memory, in bytes, that the executor with the least has for each of its tasks; `None` without executors.
+    pub memory_per_vcore: Option<u64>,
+}
+
 #[derive(Debug)]
 struct Member {
     info: ExecutorInfo,
@@ -213,9 +222,13 @@ impl Roster {
         self.roll.lock().members.iter().map(|(id, member)| view(id, member)).collect()
     }
 
-    pub(super) fn live_vcores(&self) -> u32 {
+    pub(super) fn size(&self) -> FleetSize {
         let roll = self.roll.lock();
-        roll.members.values().filter(|m| m.state() == ExecutorState::Active).map(|m| m.info.vcores).sum()
+        let active = || roll.members.values().filter(|m| m.state() == ExecutorState::Active).map(|m| &m.info);
+        FleetSize {
+            vcores: active().map(|info| info.vcores).sum(),
+            memory_per_vcore: active().map(|info| info.memory_limit_bytes / u64::from(info.vcores.max(1))).min(),
+        }
     }
 
     /// For how long nobody could take tasks; zero while somebody can.

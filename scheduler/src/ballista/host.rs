@@ -21,7 +21,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::facade::Fleet;
-use super::fleet::{ExecutorView, Roster};
+use super::fleet::{ExecutorView, FleetSize, Roster};
 use super::job::{JobHandle, ResultPartition, Watcher};
 use super::jobs::Book;
 use super::logs::{Logs, TaskLog};
@@ -174,9 +174,9 @@ impl Host {
         Ok(view)
     }
 
-    /// Tasks that all living executors together could run.
-    pub fn live_vcores(&self) -> u32 {
-        self.roster.live_vcores()
+    /// What the living executors have together.
+    pub fn fleet_size(&self) -> FleetSize {
+        self.roster.size()
     }
 
     /// Streams one part of a result, from the executor that made it or from the shuffle location.

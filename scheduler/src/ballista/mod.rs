@@ -28,7 +28,7 @@ mod watch;
 mod tests;
 
 pub use facade::Fleet as FleetFacade;
-pub use fleet::{ExecutorState, ExecutorView};
+pub use fleet::{ExecutorState, ExecutorView, FleetSize};
 pub use host::{Host, HostOptions};
 pub use job::{JobCanceller, JobHandle, JobOutput, ResultPartition};
 pub use logs::TaskLog;

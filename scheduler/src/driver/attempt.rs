@@ -5,18 +5,21 @@ use datafusion::execution::SessionState;
 use selvedge_model::StatementAttempt;
 
 use super::run::{OpenRun, Step};
+use super::settings::Defaults;
 use super::statement::Done;
-use super::{Driver, Stop, settings};
+use super::{Driver, Stop};
 use crate::planning::Planned;
 
 impl Driver {
+    /// With `spill`, every join is one that can leave memory for disk.
     pub(super) async fn attempt(
         &self,
         run: &mut OpenRun,
         step: Step<'_>,
         ids: &StatementAttempt,
+        spill: bool,
     ) -> Result<Done, Stop> {
-        let (state, planned) = self.plan(run, step, ids).await?;
+        let (state, planned) = self.plan(run, step, ids, spill).await?;
         match planned {
             Planned::Done { message, result, schema } => {
                 let mut done = self.show(run, schema, result.unwrap_or_default()).await?;
@@ -33,9 +36,10 @@ impl Driver {
         run: &mut OpenRun,
         step: Step<'_>,
         ids: &StatementAttempt,
+        spill: bool,
     ) -> Result<(SessionState, Planned), Stop> {
-        let partitions = settings::partitions(self.options.target_partitions, self.host.live_vcores());
-        let mut effective = settings::effective(&run.settings, partitions)?;
+        let defaults = Defaults::new(self.options.target_partitions, self.host.fleet_size(), spill);
+        let mut effective = defaults.fill(&run.settings)?;
         let planning = async {
             match step {
                 Step::Sql(statement) => self.planner.plan(statement, &mut effective, ids).await,
@@ -44,7 +48,7 @@ impl Driver {
         };
         let planned = run.cancel.clone().run_until_cancelled(planning).await.ok_or(Stop::Cancelled)??;
         // What a SET changed holds for the statements to come.
-        settings::carry_back(&mut run.settings, &effective, partitions)?;
+        defaults.carry_back(&mut run.settings, &effective)?;
         Ok(planned)
     }
 }

@@ -1,60 +1,113 @@
-//! How many tasks a stage gets when nobody says, and how that default stays out of the run's own settings. Pure.
+//! What the fleet says about a plan when the script does not: how many tasks a stage gets, how much of a join one task may
+//! keep in memory. These defaults stay out of the run's own settings. Pure.
 
 use selvedge_engine::session::Settings;
 use selvedge_model::Failure;
 
-const KEY: &str = "selvedge.planner.target_partitions";
-const PER_VCORE: usize = 2;
-const MIN: usize = 4;
+use crate::ballista::FleetSize;
 
-/// The configured number, or twice the live vcores, at least 4.
-pub(super) fn partitions(configured: usize, live_vcores: u32) -> usize {
-    match configured {
-        0 => (usize::try_from(live_vcores).unwrap_or(0) * PER_VCORE).max(MIN),
-        configured => configured,
-    }
+const TARGET_PARTITIONS: &str = "selvedge.planner.target_partitions";
+const HASH_JOIN_BUILD_BYTES: &str = "selvedge.planner.hash_join_build_bytes";
+const TASKS_PER_VCORE: usize = 2;
+const MIN_TASKS: usize = 4;
+/// A task may hold the build sides of several joins, and needs room for the rest of its work.
+const SHARE_OF_TASK_MEMORY: u64 = 4;
+
+/// Settings that follow the fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Defaults {
+    partitions: usize,
+    hash_join_build_bytes: Option<u64>,
 }
 
-/// The run's settings with the default filled in.
-pub(super) fn effective(run: &Settings, partitions: usize) -> Result<Settings, Failure> {
-    let mut settings = run.clone();
-    if run.target_partitions().is_none() {
-        settings.set(KEY, &partitions.to_string())?;
+impl Defaults {
+    /// `configured` partitions, or twice the live vcores, at least 4. `spill` is for a statement that ran out of memory.
+    pub(super) fn new(configured: usize, fleet: FleetSize, spill: bool) -> Self {
+        let partitions = match configured {
+            0 => (usize::try_from(fleet.vcores).unwrap_or(0) * TASKS_PER_VCORE).max(MIN_TASKS),
+            configured => configured,
+        };
+        let share = fleet.memory_per_vcore.map(|bytes| bytes / SHARE_OF_TASK_MEMORY);
+        Self { partitions, hash_join_build_bytes: if spill { Some(0) } else { share } }
     }
-    Ok(settings)
-}
 
-/// Takes over what planning changed, except the default: it is counted anew for each attempt.
-pub(super) fn carry_back(run: &mut Settings, effective: &Settings, partitions: usize) -> Result<(), Failure> {
-    let default = partitions.to_string();
-    for (key, value) in effective.entries() {
-        let is_default = key == KEY && *value == default && run.target_partitions().is_none();
-        if !is_default && run.entries().get(key) != Some(value) {
-            run.set(key, value)?;
+    fn entries(self, run: &Settings) -> Vec<(&'static str, String)> {
+        let mut entries = Vec::new();
+        if run.target_partitions().is_none() {
+            entries.push((TARGET_PARTITIONS, self.partitions.to_string()));
         }
+        match self.hash_join_build_bytes {
+            Some(bytes) if run.hash_join_build_bytes().is_none() || bytes == 0 => {
+                entries.push((HASH_JOIN_BUILD_BYTES, bytes.to_string()));
+            }
+            _ => {}
+        }
+        entries
     }
-    Ok(())
+
+    /// The run's settings with the defaults filled in.
+    pub(super) fn fill(self, run: &Settings) -> Result<Settings, Failure> {
+        let mut settings = run.clone();
+        for (key, value) in self.entries(run) {
+            settings.set(key, &value)?;
+        }
+        Ok(settings)
+    }
+
+    /// Takes over what planning changed, except the defaults: they are found anew for each attempt.
+    pub(super) fn carry_back(self, run: &mut Settings, planned: &Settings) -> Result<(), Failure> {
+        let defaults = self.entries(run);
+        for (key, value) in planned.entries() {
+            let is_default = defaults.iter().any(|(k, v)| k == key && v == value);
+            if !is_default && run.entries().get(key) != Some(value) {
+                run.set(key, value)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const FLEET: FleetSize = FleetSize { vcores: 8, memory_per_vcore: Some(4 << 30) };
+
     #[test]
-    fn tasks_follow_the_fleet_unless_configured() {
-        assert_eq!([partitions(0, 0), partitions(0, 8), partitions(6, 8)], [4, 16, 6]);
+    fn tasks_and_their_memory_follow_the_fleet_unless_configured() {
+        let filled = |configured, fleet, spill| {
+            let settings = Defaults::new(configured, fleet, spill).fill(&Settings::new()).unwrap();
+            (settings.target_partitions().unwrap(), settings.hash_join_build_bytes())
+        };
+        assert_eq!(filled(0, FleetSize::default(), false), (4, None));
+        assert_eq!(filled(0, FLEET, false), (16, Some(1 << 30)));
+        assert_eq!(filled(6, FLEET, true), (6, Some(0)));
     }
 
     #[test]
-    fn the_default_is_counted_anew_but_what_was_set_stays() {
+    fn defaults_are_found_anew_but_what_was_set_stays() {
         let mut run = Settings::new();
-        let mut planned = effective(&run, 8).unwrap();
-        assert_eq!(planned.target_partitions(), Some(8));
+        let defaults = Defaults::new(8, FLEET, false);
+        let mut planned = defaults.fill(&run).unwrap();
         planned.set("selvedge.write.target_file_bytes", "1MiB").unwrap();
-        carry_back(&mut run, &planned, 8).unwrap();
-        assert_eq!((run.target_partitions(), run.target_file_bytes()), (None, 1 << 20));
-        planned.set(KEY, "3").unwrap();
-        carry_back(&mut run, &planned, 8).unwrap();
-        assert_eq!(effective(&run, 16).unwrap().target_partitions(), Some(3));
+        defaults.carry_back(&mut run, &planned).unwrap();
+        assert_eq!((run.target_partitions(), run.hash_join_build_bytes()), (None, None));
+        assert_eq!(run.target_file_bytes(), 1 << 20);
+        planned.set(TARGET_PARTITIONS, "3").unwrap();
+        planned.set(HASH_JOIN_BUILD_BYTES, "5").unwrap();
+        defaults.carry_back(&mut run, &planned).unwrap();
+        let again = Defaults::new(16, FLEET, false).fill(&run).unwrap();
+        assert_eq!((again.target_partitions(), again.hash_join_build_bytes()), (Some(3), Some(5)));
+    }
+
+    #[test]
+    fn out_of_memory_overrules_what_was_set_for_that_attempt_alone() {
+        let mut run = Settings::new();
+        run.set(HASH_JOIN_BUILD_BYTES, "5").unwrap();
+        let defaults = Defaults::new(0, FLEET, true);
+        let planned = defaults.fill(&run).unwrap();
+        assert_eq!(planned.hash_join_build_bytes(), Some(0));
+        defaults.carry_back(&mut run, &planned).unwrap();
+        assert_eq!(run.hash_join_build_bytes(), Some(5));
     }
 }

@@ -40,6 +40,7 @@ impl Driver {
             sink.start(index, step.kind()).await?;
         }
         let mut attempt = 1;
+        let mut spill = false;
         loop {
             if run.cancel.is_cancelled() {
                 return Err(Stop::Cancelled);
@@ -47,11 +48,12 @@ impl Driver {
             self.book.apply(&run.id, RunEvent::StatementStarted { index });
             let ids = StatementAttempt { run: run.id.clone(), statement: index, attempt };
             let span = tracing::info_span!("statement", run_id = %run.id, statement = index, attempt);
-            match self.attempt(run, step, &ids).boxed().instrument(span).await {
+            match self.attempt(run, step, &ids, spill).boxed().instrument(span).await {
                 Ok(done) => return self.succeed(run, step, done).await,
                 Err(Stop::Cancelled) => return Err(Stop::Cancelled),
                 Err(Stop::Failed(failure)) => {
                     let failure = self.judge(run, step, failure);
+                    spill |= failure.code == "OUT_OF_MEMORY";
                     match after_failure(&failure, attempt, self.options.statement_attempts) {
                         AfterFailure::Fail => {
                             self.metrics.statement_ended(&step.kind(), "failed", &Counters::default());

@@ -14,7 +14,7 @@ async fn a_draining_executor_is_told_and_gets_no_task() {
     let mut executor = FakeExecutor::new(&host, "e1", 1);
     executor.take().await;
     let view = host.drain(&"e1".parse().unwrap()).unwrap();
-    assert_eq!((view.state, host.live_vcores()), (ExecutorState::Draining, 0));
+    assert_eq!((view.state, host.fleet_size().vcores), (ExecutorState::Draining, 0));
     let mut idle = executor.request(&[]);
     idle.load.as_mut().unwrap().free_vcores = 1;
     let reply = executor.send(idle).await;
@@ -28,9 +28,9 @@ async fn an_executor_that_stops_polling_is_shown_as_lost_and_comes_back() {
     let host = host(HostOptions { lease: Duration::from_millis(200), ..options() }).await;
     let mut executor = FakeExecutor::new(&host, "e1", 4);
     executor.poll(&[]).await;
-    assert_eq!((host.executors()[0].state, host.live_vcores()), (ExecutorState::Active, 4));
+    assert_eq!((host.executors()[0].state, host.fleet_size().vcores), (ExecutorState::Active, 4));
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!((host.executors()[0].state, host.live_vcores()), (ExecutorState::Lost, 0));
+    assert_eq!((host.executors()[0].state, host.fleet_size().vcores), (ExecutorState::Lost, 0));
     executor.poll(&[]).await;
     assert_eq!(host.executors()[0].state, ExecutorState::Active);
 }
