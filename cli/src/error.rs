@@ -35,6 +35,14 @@ pub enum CliError {
     /// Nobody reads the results any more.
     #[error("nobody reads the output any more")]
     Closed,
+    /// The scheduler went away while the run was followed.
+    #[error("lost the scheduler while following run {run}: {source}")]
+    Lost {
+        /// The run.
+        run: selvedge::model::RunId,
+        /// Why it cannot be reached.
+        source: selvedge::Error,
+    },
     /// The run was left to itself.
     #[error("run {0} goes on")]
     LeftRunning(selvedge::model::RunId),
@@ -56,7 +64,9 @@ impl CliError {
         match self {
             Self::Usage(failure) if failure.code == "NO_SCHEDULER" => 3,
             Self::Usage(_) => 2,
-            Self::Client(error) | Self::Script { source: error, .. } => error.exit_code(),
+            Self::Client(error) | Self::Script { source: error, .. } | Self::Lost { source: error, .. } => {
+                error.exit_code()
+            }
             Self::Failed(_) | Self::Run { .. } | Self::LeftRunning(_) => 1,
             Self::Closed => 0,
         }
@@ -78,6 +88,10 @@ impl HasFailure for CliError {
             Self::Usage(failure) | Self::Failed(failure) => (**failure).clone(),
             Self::Client(error) | Self::Script { source: error, .. } => error.failure(),
             Self::Run { run, .. } => run_failure(run),
+            Self::Lost { run, source } => Failure { cause: self.to_string(), ..source.failure() }.with_hint(format!(
+                "what became of the run: `selvedge runs show {run}`, when the scheduler answers again; one that was started \
+                 anew knows only what was kept"
+            )),
             Self::Closed | Self::LeftRunning(_) => Failure::user("INTERRUPTED", self.to_string()),
         }
     }
@@ -86,7 +100,7 @@ impl HasFailure for CliError {
 fn run_failure(run: &RunRecord) -> Failure {
     match (&run.failure, run.state) {
         (Some(failure), _) => failure.clone(),
-        (None, RunState::Cancelled) => Failure::user("RUN_CANCELLED", format!("run {} was cancelled", run.id)),
+        (None, RunState::Cancelled) => Failure::user("CANCELLED", format!("run {} was cancelled", run.id)),
         (None, _) => Failure::internal("INTERNAL", format!("run {} ended without saying why", run.id)),
     }
 }
@@ -104,5 +118,21 @@ impl From<arrow::error::ArrowError> for CliError {
             arrow::error::ArrowError::IoError(_, error) => error.into(),
             other => Self::local("cannot print the result", &other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheduler_lost_on_the_way_is_unreachable_and_the_run_is_named() {
+        let reason = "connection refused".to_owned();
+        let source = selvedge::Error::Unreachable { address: "http://h:1".to_owned(), reason };
+        let error = CliError::Lost { run: "r1".parse().unwrap(), source };
+        let failure = error.failure();
+        assert_eq!((error.exit_code(), failure.code.as_str()), (3, "SCHEDULER_UNREACHABLE"));
+        assert!(failure.cause.contains("r1") && failure.cause.contains("cannot reach the scheduler at http://h:1"));
+        assert!(failure.hint.contains("runs show r1"), "{failure}");
     }
 }

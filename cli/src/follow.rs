@@ -55,7 +55,7 @@ async fn follow_with(
         let action = tokio::select! {
             update = updates.next() => match update {
                 Some(record) => {
-                    let record = record?;
+                    let record = record.map_err(|error| lost(run, error))?;
                     progress.update(&record);
                     last = Some(record);
                     Action::GoOn
@@ -79,6 +79,11 @@ async fn follow_with(
         }
     }
     last.filter(|r| r.state.is_final()).ok_or_else(|| CliError::LeftRunning(run.id().clone()))
+}
+
+/// What was lost is the run's end, not only a connection: it is said which run.
+fn lost(run: &RunHandle, error: selvedge::Error) -> CliError {
+    if error.is_unreachable() { CliError::Lost { run: run.id().clone(), source: error } } else { error.into() }
 }
 
 fn second(interrupts: &Interrupts) -> &'static str {

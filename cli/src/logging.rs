@@ -10,8 +10,10 @@ use crate::terminal::Terminal;
 
 /// The filter.
 pub const VARIABLE: &str = "SELVEDGE_LOG";
-const SERVICE: &str = "info,ballista_scheduler=warn,ballista_executor=warn,ballista_core=warn,datafusion=warn,h2=warn,hyper=warn,\
-                       tonic=warn,tower=warn,aws_config=warn";
+// Ballista dials executors when a job is cancelled; ours are not dialled (they hear of it at their next poll), and it would
+// call that an error each time.
+const SERVICE: &str = "info,ballista_scheduler=warn,ballista_scheduler::state::executor_manager=off,ballista_executor=warn,\
+                       ballista_core=warn,datafusion=warn,h2=warn,hyper=warn,tonic=warn,tower=warn,aws_config=warn";
 const EMBEDDED: &str = "off";
 
 /// Logs of a service.
@@ -47,4 +49,23 @@ fn start(default: &str, format: LogFormat, terminal: Terminal) -> Result<(), Cli
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
     };
     started.map_err(|e| CliError::user("LOCAL", format!("cannot start logging: {e}"), ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn services_tell_of_errors_but_not_of_executors_that_were_never_to_be_dialled() {
+        let filter = EnvFilter::builder().parse(SERVICE).unwrap();
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::sink).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(!tracing::enabled!(target: "ballista_scheduler::state::executor_manager", Level::ERROR));
+            assert!(tracing::enabled!(target: "ballista_scheduler::state::task_manager", Level::ERROR));
+            assert!(!tracing::enabled!(target: "ballista_scheduler::state::task_manager", Level::INFO));
+            assert!(tracing::enabled!(target: "selvedge_scheduler::ballista::watch", Level::INFO));
+        });
+    }
 }

@@ -95,7 +95,7 @@ impl HasFailure for Error {
         match self {
             Self::Failed(failure) => (**failure).clone(),
             Self::RunEnded(run) => run.failure.clone().unwrap_or_else(|| {
-                Failure::user("RUN_CANCELLED", self.to_string()).with_hint("start it again with `selvedge runs retry`")
+                Failure::user("CANCELLED", self.to_string()).with_hint("start it again with `selvedge runs retry`")
             }),
             Self::Address { .. } => {
                 Failure::user("BAD_ADDRESS", self.to_string()).with_hint("write it as http://HOST:PORT")

@@ -5,6 +5,7 @@
 
 pub mod commit;
 pub mod failure;
+pub mod handout;
 pub mod id;
 pub mod liveness;
 pub mod manifest;

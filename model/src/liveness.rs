@@ -110,6 +110,23 @@ pub struct JobLook {
     pub stages: usize,
 }
 
+/// For how long something has been so, and from when on it is worth saying. Milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waits {
+    /// Since the job was submitted.
+    pub job_age_ms: u64,
+    /// Since an executor could last take tasks; 0 while one can.
+    pub unable_ms: u64,
+    /// What is over sooner needs no words: executors come and go.
+    pub notice_ms: u64,
+}
+
+/// Whether a job waits for executors: it has tasks to start, none that runs, and for a while nobody could take one.
+pub fn waits_for_executors(look: &JobLook, waits: Waits) -> bool {
+    let can_only_wait = look.running_tasks == 0 && look.available_tasks > 0;
+    can_only_wait && waits.job_age_ms.min(waits.unable_ms) > waits.notice_ms
+}
+
 /// Why a job is stuck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stuck {
@@ -195,6 +212,24 @@ mod tests {
         assert!(ledger.claim(&task(1)));
         ledger.forget("r-s1-a1");
         assert!(ledger.claim(&task(1)));
+    }
+
+    #[test]
+    fn a_job_waits_for_executors_when_it_could_start_tasks_and_nobody_has_been_there_for_a_while() {
+        let look = |running_tasks, available_tasks| JobLook { running_tasks, available_tasks, stages: 2 };
+        let waits = |job_age_ms, unable_ms| Waits { job_age_ms, unable_ms, notice_ms: 3000 };
+        for (look, waits, expected) in [
+            (look(0, 4), waits(3001, 3001), true),
+            (look(0, 4), waits(3001, 3000), false),
+            // Nobody was there before either, but this job has only just come.
+            (look(0, 4), waits(3000, 900_000), false),
+            (look(0, 4), waits(900_000, 0), false),
+            // An executor that drains still runs a task of it.
+            (look(1, 4), waits(9000, 9000), false),
+            (look(0, 0), waits(9000, 9000), false),
+        ] {
+            assert_eq!(waits_for_executors(&look, waits), expected, "{look:?} {waits:?}");
+        }
     }
 
     #[test]

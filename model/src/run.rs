@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 use crate::failure::Failure;
 use crate::id::RunId;
 
+mod event;
+
+pub use event::RunEvent;
+
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -158,6 +162,9 @@ pub struct StatementRecord {
     pub failure: Option<Failure>,
     /// The table or location it writes, if any.
     pub target: String,
+    /// What it waits for, for people; empty while it goes on. Only a running statement waits.
+    #[serde(default)]
+    pub waiting: String,
     /// First rows of a SELECT as an Arrow IPC stream.
     #[serde(skip)]
     pub preview: Vec<u8>,
@@ -178,6 +185,7 @@ impl StatementRecord {
             ended_ms: 0,
             failure: None,
             target: target.to_owned(),
+            waiting: String::new(),
             preview: Vec::new(),
         }
     }
@@ -223,50 +231,6 @@ pub struct RunRecord {
     pub submission: Submission,
 }
 
-/// What happens to a run.
-#[derive(Debug, Clone, PartialEq)]
-pub enum RunEvent {
-    /// Its turn has come.
-    Started,
-    /// A statement begins its next attempt.
-    StatementStarted {
-        /// The statement, from 1.
-        index: u32,
-    },
-    /// Stages moved on.
-    Progress {
-        /// The statement.
-        index: u32,
-        /// All its stages as they are now.
-        stages: Vec<StageRecord>,
-    },
-    /// Its tasks are done, its output is being published.
-    Publishing {
-        /// The statement.
-        index: u32,
-    },
-    /// A statement is done.
-    StatementSucceeded {
-        /// The statement.
-        index: u32,
-        /// What it wrote, if anything.
-        written: Counters,
-        /// First rows of a SELECT as an Arrow IPC stream.
-        preview: Vec<u8>,
-    },
-    /// The run fails, at a statement if one is to blame.
-    Failed {
-        /// The statement.
-        index: Option<u32>,
-        /// Why.
-        failure: Failure,
-    },
-    /// Somebody asks to end it.
-    CancelRequested,
-    /// It has stopped as asked.
-    Cancelled,
-}
-
 impl RunRecord {
     fn statement(&mut self, index: u32) -> Option<&mut StatementRecord> {
         self.statements.iter_mut().find(|s| s.index == index && !s.state.is_final())
@@ -277,6 +241,14 @@ impl RunRecord {
         if self.state.is_final() {
             return false;
         }
+        let changed = self.take_in(event, now_ms);
+        for s in self.statements.iter_mut().filter(|s| s.state != StatementState::Running) {
+            s.waiting.clear();
+        }
+        changed
+    }
+
+    fn take_in(&mut self, event: RunEvent, now_ms: i64) -> bool {
         match event {
             RunEvent::Started => {
                 let starts = self.state == RunState::Queued;
@@ -288,6 +260,10 @@ impl RunRecord {
             }
             RunEvent::StatementStarted { index } => self.start_statement(index, now_ms),
             RunEvent::Progress { index, stages } => self.progress(index, stages),
+            RunEvent::Waiting { index, reason } => {
+                let running = self.statement(index).filter(|s| s.state == StatementState::Running);
+                running.is_some_and(|s| std::mem::replace(&mut s.waiting, reason.clone()) != reason)
+            }
             RunEvent::Publishing { index } => match self.statement(index) {
                 Some(s) if s.state == StatementState::Running => {
                     s.state = StatementState::Publishing;
@@ -322,6 +298,7 @@ impl RunRecord {
         s.state = StatementState::Running;
         s.attempt += 1;
         s.stages.clear();
+        s.waiting.clear();
         true
     }
 

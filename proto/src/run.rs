@@ -150,6 +150,7 @@ impl From<StatementRecord> for v1::Statement {
             failure: statement.failure.map(Into::into),
             target: statement.target,
             preview: statement.preview.into(),
+            waiting: statement.waiting,
         }
     }
 }
@@ -172,6 +173,7 @@ impl TryFrom<v1::Statement> for StatementRecord {
             failure: statement.failure.map(Into::into),
             target: statement.target,
             preview: statement.preview.into(),
+            waiting: statement.waiting,
         })
     }
 }
@@ -266,6 +268,7 @@ mod tests {
         statement.ended_ms = 61;
         statement.failure = Some(Failure::external("STORE_UNAVAILABLE", "S3 said no").with_hint("Wait").at(place));
         statement.preview = vec![1, 2, 3];
+        statement.waiting = "executors: none registered".into();
         RunRecord {
             id: "r1".parse().unwrap(),
             name: "job".into(),

@@ -2,7 +2,7 @@
 //! together.
 //!
 //! Ports are taken before anything else is started, so that a port in use costs nothing. Going down: health says so,
-//! runs are cancelled (their watchers hear of it), then the servers stop, at the latest after their grace.
+//! runs end as SCHEDULER_STOPPED (their watchers hear of it), then the servers stop, at the latest after their grace.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -123,6 +123,7 @@ async fn assemble(options: SchedulerOptions) -> Result<Parts, SchedulerError> {
         lease: options.lease,
         shuffle: options.shuffle.clone(),
         local_shuffle_dir: options.local_shuffle_dir.clone(),
+        no_executors_grace: options.no_executors_timeout,
         ..HostOptions::default()
     };
     let host = Host::start(host_options, Arc::clone(&engine)).await?;

@@ -141,7 +141,7 @@ async fn query_results_stream_and_a_dropped_stream_cancels_its_run() {
 }
 
 #[tokio::test]
-async fn going_down_cancels_what_runs_and_tells_its_watchers() {
+async fn going_down_ends_what_runs_and_tells_its_watchers_why() {
     let cluster = cluster(&[]).await;
     let run_id = cluster.submit("SELECT 1 AS a").await.unwrap();
     let shutdown = cluster.shutdown.clone();
@@ -149,7 +149,11 @@ async fn going_down_cancels_what_runs_and_tells_its_watchers() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         shutdown.cancel();
     });
-    assert_eq!((run.state(), run.cancel_requested), (RunState::Cancelled, true));
+    assert_eq!((run.state(), run.cancel_requested), (RunState::Failed, false), "nobody asked to cancel it");
+    let failure = run.failure.unwrap();
+    assert_eq!(failure.code, "SCHEDULER_STOPPED");
+    assert!(failure.hint.contains("again"), "{failure:?}");
+    assert_eq!(run.statements[0].failure.as_ref().unwrap().code, "SCHEDULER_STOPPED");
     cluster.stop().await;
 }
 

@@ -17,6 +17,7 @@ mod example_jobs;
 mod interrupt;
 mod joins;
 mod lost_messages;
+mod nobody_there;
 mod observability;
 mod oracles;
 mod recovery;

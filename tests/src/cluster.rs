@@ -163,6 +163,16 @@ impl Cluster {
         self.executor(position)?.process.kill()
     }
 
+    /// Sends a signal to the scheduler.
+    pub fn signal_scheduler(&mut self, signal: Signal) -> Outcome<()> {
+        self.scheduler.signal(signal)
+    }
+
+    /// What the scheduler has logged so far.
+    pub fn scheduler_log(&self) -> String {
+        self.scheduler.stderr()
+    }
+
     /// GET from the scheduler's HTTP port: status and body.
     pub fn scheduler_http(&self, path: &str) -> Outcome<(u16, String)> {
         get(&self.http, path)

@@ -239,7 +239,7 @@ pub struct ExecutorArgs {
     #[arg(long, value_name = "FILE", env = "SELVEDGE_CONFIG")]
     pub config: Option<PathBuf>,
     /// Tasks that run at once [default: the cores this process may use]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::vcores)]
     pub vcores: Option<usize>,
     /// Memory this process may use [default: the limit of its container, or the machine's]
     #[arg(long, value_name = "SIZE")]

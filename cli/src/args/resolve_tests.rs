@@ -86,3 +86,13 @@ fn the_global_flags_may_stand_anywhere() {
         assert!(matches!(invocation.command, Command::RunsList { limit: 20, .. }));
     }
 }
+
+#[test]
+fn no_vcores_is_wrong_usage() {
+    for line in ["executor --vcores 0", "run job.sql --vcores 0", "sql -c SELECT --vcores 0", "demo --vcores 0"] {
+        let error = Cli::try_parse_from(format!("selvedge {line}").split_whitespace()).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{line}");
+        let text = error.to_string();
+        assert!(text.contains("'0'") && text.contains("--vcores") && text.contains("from 1 to 1024"), "{text}");
+    }
+}

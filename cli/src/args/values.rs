@@ -56,6 +56,14 @@ mod tests {
     }
 
     #[test]
+    fn there_is_at_least_one_vcore() {
+        assert_eq!((vcores("1"), vcores("1024")), (Ok(1), Ok(1024)));
+        for wrong in ["0", "1025", "-1", "many", ""] {
+            assert_eq!(vcores(wrong).unwrap_err(), "write a number from 1 to 1024", "{wrong}");
+        }
+    }
+
+    #[test]
     fn sizes_have_units() {
         assert_eq!(size("2GiB"), Ok(2 << 30));
         assert!(size("much").is_err() && size("0").is_err());

@@ -34,7 +34,7 @@ pub(super) async fn sql(
                 other => other,
             }),
             // Dropping the stream cancels the query.
-            _ = tokio::signal::ctrl_c() => Err(CliError::user("RUN_CANCELLED", "the query was cancelled", "")),
+            _ = tokio::signal::ctrl_c() => Err(CliError::user("CANCELLED", "the query was cancelled", "")),
         }
     }
     .await;

@@ -53,6 +53,9 @@ fn head(out: &mut impl Write, run: &RunRecord, now_ms: i64) -> Result<(), CliErr
         let params: Vec<String> = run.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
         writeln!(out, "params     {}", params.join(" "))?;
     }
+    for statement in run.statements.iter().filter(|s| !s.waiting.is_empty()) {
+        writeln!(out, "waiting    statement {} for {}", statement.index, statement.waiting)?;
+    }
     if run.cancel_requested && !run.state.is_final() {
         writeln!(out, "cancel     requested")?;
     }

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use selvedge::model::{RunRecord, RunState, StatementState};
 
-use super::model::{StageProgress, outcome, position, running_stages, title};
+use super::model::{StageProgress, doing, outcome, position, running_stages, title};
 
 const DONE: Style = AnsiColor::Green.on_default().bold();
 const FAILED: Style = AnsiColor::Red.on_default().bold();
@@ -98,7 +98,7 @@ fn status(run: &RunRecord) -> String {
     match (run.state, current) {
         (RunState::Queued, _) => format!("waits in queue '{}'", run.queue),
         (_, Some(s)) if run.cancel_requested => format!("[{}] {}: cancelling", position(run, s), title(s)),
-        (_, Some(s)) => format!("[{}] {}: {}", position(run, s), title(s), outcome(s)),
+        (_, Some(s)) => format!("[{}] {}: {}", position(run, s), title(s), doing(s)),
         (_, None) => String::new(),
     }
 }
@@ -106,4 +106,18 @@ fn status(run: &RunRecord) -> String {
 /// A template that does not parse is a slip of ours that costs the looks only.
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::samples;
+
+    #[test]
+    fn the_line_below_the_bars_says_what_is_waited_for() {
+        let mut run = samples::running();
+        assert_eq!(status(&run), "[2/2] INSERT OVERWRITE mart.revenue: runs");
+        run.statements[1].waiting = "executors: none registered".into();
+        assert_eq!(status(&run), "[2/2] INSERT OVERWRITE mart.revenue: waiting for executors: none registered");
+    }
 }

@@ -79,6 +79,11 @@ pub(super) fn title(statement: &StatementRecord) -> String {
     }
 }
 
+/// What a statement does now: `runs`, or `waiting for executors: none registered`.
+pub(super) fn doing(statement: &StatementRecord) -> String {
+    if statement.waiting.is_empty() { outcome(statement) } else { format!("waiting for {}", statement.waiting) }
+}
+
 /// What an ended statement did: `done in 3.1 s, 1,000 rows in 2 files (34 MiB) written`.
 pub(super) fn outcome(statement: &StatementRecord) -> String {
     let time = units::elapsed(statement.started_ms, statement.ended_ms).map(units::duration);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use selvedge::model::{RunRecord, RunState, StatementState};
 
-use super::model::{outcome, position, running_stages, title};
+use super::model::{doing, outcome, position, running_stages, title};
 
 /// A statement that ends within this is worth one line, not two.
 const SHORT_MS: i64 = 1_000;
@@ -18,6 +18,8 @@ pub struct Plain {
     queued_said: bool,
     statements: HashMap<u32, (StatementState, u32)>,
     stages_said_ms: Option<i64>,
+    /// What each statement was last said to wait for.
+    waiting: HashMap<u32, String>,
 }
 
 impl Plain {
@@ -48,7 +50,19 @@ impl Plain {
             }
             self.statements.insert(statement.index, seen);
         }
+        lines.extend(self.waiting_lines(run));
         lines.extend(self.stage_lines(run, now_ms));
+        lines
+    }
+
+    fn waiting_lines(&mut self, run: &RunRecord) -> Vec<String> {
+        let mut lines = Vec::new();
+        for statement in &run.statements {
+            let before = self.waiting.insert(statement.index, statement.waiting.clone()).unwrap_or_default();
+            if !statement.waiting.is_empty() && statement.waiting != before {
+                lines.push(format!("[{}] {}: {}", position(run, statement), title(statement), doing(statement)));
+            }
+        }
         lines
     }
 
@@ -106,6 +120,21 @@ mod tests {
             ["[2/2] stage 2: 1/4 tasks, 250,000 rows, 8.00 MiB, about 21.0 s left", "[2/2] stage 3: 0/1 tasks, 0 rows",]
         );
         assert!(plain.lines(&run, 14_500).is_empty());
+    }
+
+    #[test]
+    fn what_is_waited_for_is_said_once_each_time() {
+        let mut plain = Plain::default();
+        let mut run = samples::running();
+        plain.lines(&run, 4_000);
+        for _ in 0..2 {
+            run.statements[1].waiting = "executors: none registered".into();
+            let said = "[2/2] INSERT OVERWRITE mart.revenue: waiting for executors: none registered";
+            assert_eq!(plain.lines(&run, 5_000), [said]);
+            assert!(plain.lines(&run, 6_000).is_empty());
+            run.statements[1].waiting.clear();
+            assert!(plain.lines(&run, 7_000).is_empty());
+        }
     }
 
     #[test]

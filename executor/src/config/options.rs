@@ -13,6 +13,8 @@ use super::{KEYS, machine};
 
 /// Below this nothing useful runs.
 const LEAST_MEMORY: ByteSize = ByteSize::mib(128);
+/// A thread each: more is a slip.
+const MOST_VCORES: usize = 1024;
 const MOST_BYTES: ByteSize = ByteSize(u64::MAX);
 
 /// What an executor needs to start.
@@ -58,7 +60,7 @@ impl ExecutorOptions {
         // Each read is done before the first `?`, so that all problems are found.
         let r = &mut reader;
         let scheduler = r.read("scheduler", scheduler);
-        let vcores = r.read("vcores", |text| parse::optional(text, |t| parse::number(t, 1..=usize::MAX)));
+        let vcores = r.read("vcores", |text| parse::optional(text, |t| parse::number(t, 1..=MOST_VCORES)));
         let memory = r.read("memory", memory);
         let work_dir = r.read("work_dir", |text| parse::optional(text, |t| Ok(PathBuf::from(t))));
         let pool = r.read("pool", pool);
@@ -191,6 +193,8 @@ mod tests {
             [("vcores", "0"), ("memory", "lots"), ("drain_grace", "soon"), ("http", "here"), ("pool", "Night Shift")];
         let keys: Vec<_> = load("", &bad).unwrap_err().into_iter().map(|p| p.key).collect();
         assert_eq!(keys, ["scheduler", "vcores", "memory", "pool", "http", "drain_grace"]);
+        let vcores = load("", &[SCHEDULER, ("vcores", "0")]).unwrap_err().remove(0).to_string();
+        assert!(vcores.contains("0 is not between 1 and 1024"), "{vcores}");
     }
 
     #[test]

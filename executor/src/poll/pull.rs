@@ -138,6 +138,7 @@ impl PullLoop {
             statuses: parcel.statuses.clone(),
             logs: parcel.logs.clone(),
             wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
+            kept_jobs: self.runner.kept_jobs(),
         };
         let mut client = self.client.clone();
         let reply = tokio::time::timeout(wait + REPLY_GRACE, client.poll(request)).await;

@@ -35,6 +35,10 @@ struct Script {
     heard_while_deaf: u32,
     heard: Vec<TaskStatus>,
     held: Vec<TaskRef>,
+    /// Jobs to forget, and how many replies that say so are lost.
+    forget: Vec<String>,
+    lose_forgets: u32,
+    kept: Vec<String>,
     left: u32,
 }
 
@@ -64,6 +68,12 @@ impl Scheduler {
     fn answer(&self, request: &pb::PollRequest) -> Result<pb::PollResponse, Status> {
         let mut script = self.0.lock();
         script.held = request.held.iter().cloned().map(task_from_wire).collect();
+        script.kept.clone_from(&request.kept_jobs);
+        let forget_jobs: Vec<_> = script.forget.iter().filter(|job| script.kept.contains(job)).cloned().collect();
+        if !forget_jobs.is_empty() && script.lose_forgets > 0 {
+            script.lose_forgets -= 1;
+            return Err(Status::unavailable("the reply was lost"));
+        }
         if !request.statuses.is_empty() && script.deaf > 0 {
             script.deaf -= 1;
             script.heard_while_deaf += 1;
@@ -75,7 +85,7 @@ impl Scheduler {
         Ok(pb::PollResponse {
             tasks: script.give.drain(..count).map(|t| t.encode_to_vec().into()).collect(),
             cancel: script.cancel.iter().map(task_to_wire).collect(),
-            forget_jobs: Vec::new(),
+            forget_jobs,
             drain: script.drain,
         })
     }
@@ -152,6 +162,24 @@ async fn a_status_is_sent_again_until_it_is_acknowledged_and_its_output_is_serve
         rows += stream.try_fold(0, async |sum, batch| Ok(sum + batch.num_rows())).await.unwrap();
     }
     assert_eq!(rows, 5000);
+}
+
+#[tokio::test]
+async fn a_jobs_files_are_deleted_though_the_reply_that_says_so_is_lost() {
+    let definition = task(3, "SELECT value FROM generate_series(1, 50)", true).await;
+    let job = definition.job_id.clone();
+    let script = Script { give: [definition].into(), lose_forgets: 2, ..Default::default() };
+    let (scheduler, executor, _shutdown, dir) = cluster(script).await;
+    scheduler.until("the status", SOON, |s| !s.heard.is_empty() && s.held.is_empty()).await;
+    let folder = dir.path().join("shuffle").join(executor.id.as_str()).join(&job);
+    assert!(folder.exists() && scheduler.0.lock().kept == [job.clone()]);
+    scheduler.0.lock().forget = vec![job];
+    scheduler.until("the end of keeping", SOON, |s| s.lose_forgets == 0 && s.kept.is_empty()).await;
+    let began = Instant::now();
+    while folder.exists() {
+        assert!(began.elapsed() < SOON, "{} is still there", folder.display());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]

@@ -29,7 +29,8 @@ pub(super) struct Orders {
     pub(super) drain: bool,
 }
 
-/// Reads a reply. A task that does not decode is left out: the scheduler misses it and gives it out again.
+/// Reads a reply. A task that does not decode is left out: the scheduler misses it, gives it out again, and after some
+/// times in vain ends its job.
 pub(super) fn orders(reply: pb::PollResponse) -> Orders {
     let decode = |bytes: &bytes::Bytes| {
         TaskDefinition::decode(bytes.as_ref())

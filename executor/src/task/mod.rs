@@ -95,11 +95,16 @@ impl TaskRunner {
         if self.outbox.holds(&task) {
             return;
         }
-        let Some(stop) = self.held.take(&task) else { return };
+        let Some(stop) = self.held.take(&task, self.vcores_of(&definition)) else { return };
         let runner = self.clone();
         if let Some(runtime) = &self.runtime {
             runtime.spawn(runner.run(definition, task, stop));
         }
+    }
+
+    /// What a task takes: never more than there is, or it would wait for ever.
+    fn vcores_of(&self, definition: &TaskDefinition) -> usize {
+        usize::try_from(definition.vcores_consumed).unwrap_or(usize::MAX).clamp(1, self.vcores.max(1))
     }
 
     /// Gives back a task that came while the executor drains.
@@ -127,9 +132,10 @@ impl TaskRunner {
         self.held.tasks()
     }
 
-    /// Vcores no task uses.
+    /// Vcores promised to no task. A task that was accepted counts before it has begun: asking for work to put in its place
+    /// would let tasks queue here while other executors idle.
     pub(crate) fn free_vcores(&self) -> u32 {
-        u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX)
+        u32::try_from(self.vcores.saturating_sub(self.held.vcores())).unwrap_or(u32::MAX)
     }
 
     /// Memory operators have reserved.
@@ -145,6 +151,11 @@ impl TaskRunner {
     /// Whether any job may still read shuffle that only this executor has.
     pub(crate) fn is_needed_by_readers(&self) -> bool {
         !self.shuffle.has_remote() && self.held.has_shuffle()
+    }
+
+    /// Jobs that may have files here.
+    pub(crate) fn kept_jobs(&self) -> Vec<String> {
+        self.held.kept_jobs()
     }
 
     /// Deletes the local shuffle of an ended job.

@@ -52,7 +52,7 @@ impl TaskRunner {
     }
 
     async fn run_in_span(&self, definition: TaskDefinition, task: &TaskRef, stop: CancellationToken) {
-        let vcores = definition.vcores_consumed.clamp(1, u32::try_from(self.vcores).unwrap_or(u32::MAX));
+        let vcores = u32::try_from(self.vcores_of(&definition)).unwrap_or(u32::MAX);
         let permit = tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -72,6 +72,7 @@ impl TaskRunner {
         self.metrics.tasks_running.dec();
         // Free before the status is seen, so that the poll which carries it asks for as much work as fits.
         drop(permit);
+        self.held.free_vcores_of(task);
         self.finish(&definition, task, &stop, ended, (began, started_ms)).await;
     }
 

@@ -169,6 +169,7 @@ async fn tasks_hold_the_vcores_they_consume() {
     let wide = TaskDefinition { vcores_consumed: 2, ..task(1, ENDLESS, false).await };
     bench.runner.start(wide.clone());
     bench.runner.start(task(2, "SELECT 1", false).await);
+    assert_eq!(bench.runner.free_vcores(), 0, "promised before they have begun");
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!((bench.runner.free_vcores(), bench.runner.running().len()), (0, 2));
     bench.runner.hand_back_all();

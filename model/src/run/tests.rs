@@ -58,6 +58,33 @@ fn nothing_goes_on_after_the_end() {
 }
 
 #[test]
+fn a_statement_waits_only_while_it_runs_and_each_reason_is_news_once() {
+    let mut r = run(2);
+    let waits = |reason: &str| RunEvent::Waiting { index: 1, reason: reason.into() };
+    r.apply(RunEvent::Started, 2);
+    assert!(!r.apply(waits("executors"), 3), "it has not begun");
+    r.apply(RunEvent::StatementStarted { index: 1 }, 3);
+    assert!(!r.apply(waits(""), 4));
+    assert!(r.apply(waits("executors"), 4) && !r.apply(waits("executors"), 5));
+    assert!(r.apply(waits(""), 6));
+    let reason = |r: &RunRecord| r.statements[0].waiting.clone();
+    for leaves in [
+        RunEvent::StatementStarted { index: 1 },
+        RunEvent::Publishing { index: 1 },
+        done(1),
+        RunEvent::Failed { index: Some(1), failure: Failure::user("X", "no") },
+        RunEvent::Failed { index: None, failure: Failure::user("X", "no") },
+        RunEvent::Cancelled,
+    ] {
+        let mut r = r.clone();
+        assert!(r.apply(waits("executors"), 7));
+        assert_eq!(reason(&r), "executors");
+        assert!(r.apply(leaves.clone(), 8));
+        assert_eq!(reason(&r), "", "{leaves:?}");
+    }
+}
+
+#[test]
 fn terminal_states_absorb_every_event() {
     let mut r = run(1);
     r.apply(RunEvent::Cancelled, 2);
@@ -65,6 +92,7 @@ fn terminal_states_absorb_every_event() {
     for event in [
         RunEvent::Started,
         RunEvent::StatementStarted { index: 1 },
+        RunEvent::Waiting { index: 1, reason: "executors".into() },
         RunEvent::Publishing { index: 1 },
         done(1),
         RunEvent::Failed { index: Some(1), failure: Failure::user("X", "no") },

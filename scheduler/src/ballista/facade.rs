@@ -98,7 +98,7 @@ async fn step(host: &Arc<Host>, report: Report) -> Result<Answer, Status> {
         let id = report.id.clone();
         let result = host.step(report).await;
         if let Err(Ok(unheard)) = answered.send(result) {
-            host.roster.keep_undelivered(&id, unheard.tasks, unheard.forget_jobs);
+            host.roster.keep_undelivered(&id, unheard.tasks);
         }
     });
     answer.await.unwrap_or_else(|_| Err(Status::internal("the poll was not answered")))
@@ -111,7 +111,7 @@ fn decode(request: PollRequest) -> Result<(Report, Vec<TaskLog>), Status> {
     let logs = request.logs.into_iter().filter_map(|line| log_line(&id, line)).collect();
     let statuses = request.statuses.iter().filter_map(|bytes| status(&id, bytes)).collect();
     let held = request.held.into_iter().map(task).collect();
-    Ok((Report { id, info, load, held, statuses }, logs))
+    Ok((Report { id, info, load, held, kept_jobs: request.kept_jobs, statuses }, logs))
 }
 
 fn executor_id(id: String) -> Result<ExecutorId, Status> {

@@ -86,8 +86,32 @@ pub(super) fn executor_lost(executor: &str) -> Failure {
 
 pub(super) fn no_executors(waited_s: u64) -> Failure {
     let cause = format!("No executor has been there to run the statement for {waited_s} s");
-    Failure::new(Domain::External, Retry::Never, "NO_EXECUTORS", cause)
-        .with_hint("Start one with `selvedge executor --scheduler URL`, or see `selvedge executors list`")
+    Failure::new(Domain::External, Retry::Never, "NO_EXECUTORS", cause).with_hint(
+        "Start one with `selvedge executor --scheduler URL`, or see `selvedge executors list`; the scheduler's \
+             no_executors_timeout says how long a run waits",
+    )
+}
+
+pub(super) fn undeliverable(stage_id: u32, partition: u32, executor: &str, times: u32) -> Failure {
+    let cause = format!(
+        "A task of stage {stage_id} (partition {partition}) was handed out {times} times and never arrived, the last time at \
+         executor {executor}"
+    );
+    Failure::external("TASK_UNDELIVERABLE", cause).with_hint(
+        "See that executor's log: it may be of another version than the scheduler, or the network loses the replies",
+    )
+}
+
+pub(super) fn task_too_large(stage_id: u32, size_bytes: usize, limit_bytes: usize) -> Failure {
+    let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+    let cause = format!(
+        "A task of stage {stage_id} takes {} MiB to describe, and a message to an executor holds {} MiB",
+        mib(size_bytes),
+        mib(limit_bytes)
+    );
+    Failure::user("TASK_TOO_LARGE", cause).with_hint(
+        "Raise selvedge.planner.target_partitions if it reads very many files; move long lists of values into a table",
+    )
 }
 
 fn first_line(text: &str) -> String {

@@ -2,7 +2,7 @@
 //!
 //! Knows no graph and calls nobody. Times are milliseconds of one monotonic clock, except where a field says otherwise.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -78,7 +78,6 @@ struct Member {
     drain_asked: bool,
     lost: bool,
     last_seen_epoch_ms: i64,
-    forget_jobs: BTreeSet<String>,
     undelivered: Vec<TaskDefinition>,
     told_to_stop: Vec<TaskRef>,
     /// Steps of its polls in progress.
@@ -133,7 +132,6 @@ impl Roster {
             drain_asked: false,
             lost: false,
             last_seen_epoch_ms: 0,
-            forget_jobs: BTreeSet::new(),
             undelivered: Vec::new(),
             told_to_stop: Vec::new(),
             steps: 0,
@@ -241,16 +239,10 @@ impl Roster {
         now_ms - roll.able_ms
     }
 
-    /// Tells every executor, at its next poll, that a job's local files may go.
-    pub(super) fn forget_job(&self, job_id: &str) {
-        for member in self.roll.lock().members.values_mut().filter(|m| !m.lost) {
-            member.forget_jobs.insert(job_id.to_owned());
-        }
-    }
-
-    pub(super) fn take_forgotten_jobs(&self, id: &ExecutorId) -> Vec<String> {
-        let mut roll = self.roll.lock();
-        roll.members.get_mut(id).map(|m| std::mem::take(&mut m.forget_jobs).into_iter().collect()).unwrap_or_default()
+    /// Why nobody takes tasks, while nobody does.
+    pub(super) fn absence(&self) -> &'static str {
+        let roll = self.roll.lock();
+        if roll.members.values().any(|m| !m.lost) { "all are draining" } else { "none registered" }
     }
 
     /// Notes what an executor is told to stop now. Returns whether any of it is new: ending a task takes time, and an
@@ -263,11 +255,10 @@ impl Roster {
         is_news
     }
 
-    /// Keeps tasks whose poll was dropped before it was answered, for the executor's next one.
-    pub(super) fn keep_undelivered(&self, id: &ExecutorId, tasks: Vec<TaskDefinition>, forget_jobs: Vec<String>) {
+    /// Keeps tasks for the executor's next poll: this one was dropped before it was answered, or its reply is full.
+    pub(super) fn keep_undelivered(&self, id: &ExecutorId, tasks: Vec<TaskDefinition>) {
         if let Some(member) = self.roll.lock().members.get_mut(id).filter(|m| !m.lost) {
             member.undelivered.extend(tasks);
-            member.forget_jobs.extend(forget_jobs);
         }
     }
 
@@ -303,7 +294,6 @@ impl Roll {
             member.running_tasks = 0;
             member.load.free_vcores = 0;
             member.undelivered.clear();
-            member.forget_jobs.clear();
         }
     }
 

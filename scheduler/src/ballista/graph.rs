@@ -30,6 +30,15 @@ pub(super) async fn holder(server: &Server, task: &TaskRef) -> Option<String> {
     }
 }
 
+/// The input partitions that a running task works on.
+pub(super) async fn partitions_of(server: &Server, task: &TaskRef) -> Vec<u32> {
+    let Some(job) = running_job(server, &task.job_id) else { return Vec::new() };
+    let graph = job.execution_graph.read().await;
+    let Some(ExecutionStage::Running(stage)) = graph.stages().get(&(task.stage_id as usize)) else { return Vec::new() };
+    let info = stage.task_infos.get(task.task_id as usize);
+    info.map(|info| info.global_input_partition_ids.iter().map(|p| *p as u32).collect()).unwrap_or_default()
+}
+
 /// Every task that the graphs have running on this executor.
 pub(super) async fn tasks_of(server: &Server, executor: &str) -> Vec<TaskRef> {
     let mut tasks = Vec::new();
@@ -132,7 +141,8 @@ fn record(stage: &ExecutionStage, meters: &BTreeMap<u32, StageMeter>) -> StageRe
         ExecutionStage::Running(stage) => stage.available_tasks() as u32,
         ExecutionStage::Resolved(stage) => stage.partitions as u32,
         ExecutionStage::UnResolved(stage) => partitions(stage.plan.as_ref()),
-        ExecutionStage::Successful(_) | ExecutionStage::Failed(_) => 0,
+        ExecutionStage::Successful(_) => 0,
+        ExecutionStage::Failed(stage) => unfinished(stage.partitions, &stage.task_infos),
     };
     let handed_out = infos.iter().map(|info| info.scheduled_time as i64).min();
     StageRecord {
@@ -151,6 +161,13 @@ fn record(stage: &ExecutionStage, meters: &BTreeMap<u32, StageMeter>) -> StageRe
         slowest_task_ms: meter.slowest_task_ms,
         slowest_task_executor: meter.slowest_task_executor,
     }
+}
+
+/// Partitions that no task has finished. Those of a failed stage count as tasks: it did not end because it was done.
+fn unfinished(partitions: usize, infos: &[TaskInfo]) -> u32 {
+    let done = infos.iter().filter(|info| matches!(info.task_status, Status::Successful(_)));
+    let finished: BTreeSet<usize> = done.flat_map(|info| info.global_input_partition_ids.iter().copied()).collect();
+    partitions.saturating_sub(finished.len()) as u32
 }
 
 fn stage_id(stage: &ExecutionStage) -> u32 {

@@ -49,6 +49,10 @@ pub struct HostOptions {
     pub shuffle: Option<Location>,
     /// A job ends when nobody could take its tasks for this long.
     pub no_executors_grace: Duration,
+    /// That nobody takes its tasks is said after this long.
+    pub no_executors_notice: Duration,
+    /// Tasks in one reply to an executor take at most this; what is left of a message is for the rest of the reply.
+    pub max_reply_bytes: usize,
     /// Where executors of this process keep their shuffle, when they share the scheduler's disk.
     pub local_shuffle_dir: Option<PathBuf>,
 }
@@ -61,6 +65,8 @@ impl Default for HostOptions {
             watchdog_interval: Duration::from_secs(1),
             shuffle: None,
             no_executors_grace: Duration::from_secs(300),
+            no_executors_notice: Duration::from_secs(3),
+            max_reply_bytes: selvedge_proto::MAX_MESSAGE_BYTES - (1 << 20),
             local_shuffle_dir: None,
         }
     }
@@ -190,9 +196,14 @@ impl Host {
         self.shuffle.open(&location, RESULT_BATCH_ROWS).await.map_err(|error| classify(&error))
     }
 
-    /// The shuffle of a job that has ended may go, here and on every executor.
+    /// What keeps a job waiting, for people: `executors: none registered`; empty while it goes on.
+    pub fn waiting(&self, job_id: &str) -> String {
+        self.book.waiting(job_id)
+    }
+
+    /// The shuffle of a job that has ended may go, here and on every executor, which is told when it next names the job.
     pub async fn forget(&self, job_id: &str) {
-        self.roster.forget_job(job_id);
+        self.book.forget(job_id);
         if let Err(error) = self.shuffle.forget_job(job_id).await {
             tracing::warn!(job_id, %error, "shuffle of an ended job was not removed");
         }

@@ -47,7 +47,7 @@ pub struct JobHandle {
 impl JobHandle {
     /// Waits for the end.
     pub async fn outcome(self) -> Result<JobOutput, Failure> {
-        let stopped = || Failure::external("ENGINE_STOPPED", "The scheduler stopped before the statement ended");
+        let stopped = || Failure::external("SCHEDULER_STOPPED", "The scheduler stopped before the statement ended");
         self.outcome.await.unwrap_or_else(|_| Err(stopped()))
     }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+use selvedge_model::handout::{AfterReset, Resets, forgettable};
 use selvedge_model::liveness::StatusLedger;
 use selvedge_model::run::Counters;
 use selvedge_model::{Failure, TaskRef};
@@ -44,6 +45,8 @@ struct Entry {
     producers: BTreeSet<String>,
     end: Arc<EndSignal>,
     opened_ms: u64,
+    /// What keeps it waiting; empty while nothing does.
+    waiting: String,
 }
 
 /// What is left of a job when it ends.
@@ -57,6 +60,9 @@ pub(super) struct Closed {
 struct Pages {
     entries: BTreeMap<String, Entry>,
     ledger: StatusLedger,
+    resets: Resets,
+    /// Jobs whose shuffle may still be read: those that run, and ended ones whose results are not all read.
+    needed: BTreeSet<String>,
 }
 
 /// See the module.
@@ -75,12 +81,14 @@ impl Book {
         let entry = Entry { opened_ms: now_ms, ..Entry::default() };
         let end = entry.end.clone();
         pages.entries.insert(job_id.to_owned(), entry);
+        pages.needed.insert(job_id.to_owned());
         Some(end)
     }
 
     pub(super) fn close(&self, job_id: &str) -> Closed {
         let mut pages = self.pages.lock();
         pages.ledger.forget(job_id);
+        pages.resets.forget(job_id);
         let entry = pages.entries.remove(job_id).unwrap_or_default();
         Closed { meters: entry.meters, failure: entry.failure }
     }
@@ -94,6 +102,41 @@ impl Book {
         let pages = self.pages.lock();
         let old = |entry: &Entry| now_ms.saturating_sub(entry.opened_ms) > age_ms;
         pages.entries.iter().filter(|(_, entry)| old(entry)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// How long a job has been open.
+    pub(super) fn age_ms(&self, job_id: &str, now_ms: u64) -> Option<u64> {
+        self.pages.lock().entries.get(job_id).map(|entry| now_ms.saturating_sub(entry.opened_ms))
+    }
+
+    /// Notes what a job waits for; nothing when it goes on.
+    pub(super) fn set_waiting(&self, job_id: &str, reason: String) {
+        if let Some(entry) = self.pages.lock().entries.get_mut(job_id) {
+            entry.waiting = reason;
+        }
+    }
+
+    pub(super) fn waiting(&self, job_id: &str) -> String {
+        self.pages.lock().entries.get(job_id).map(|entry| entry.waiting.clone()).unwrap_or_default()
+    }
+
+    /// Nobody reads a job's shuffle any more.
+    pub(super) fn forget(&self, job_id: &str) {
+        self.pages.lock().needed.remove(job_id);
+    }
+
+    /// Those of an executor's jobs whose local files may go.
+    pub(super) fn forgettable(&self, kept: &[String]) -> Vec<String> {
+        forgettable(kept, &self.pages.lock().needed)
+    }
+
+    /// Counts a task that was handed out in vain.
+    pub(super) fn count_reset(&self, task: &TaskRef, partitions: &[u32]) -> AfterReset {
+        let pages = &mut *self.pages.lock();
+        if !pages.entries.contains_key(&task.job_id) {
+            return AfterReset::Again;
+        }
+        pages.resets.count(&task.job_id, task.stage_id, partitions)
     }
 
     /// Ends a job with a reason of ours. Returns whether it was there.
@@ -205,6 +248,18 @@ mod tests {
         assert!(book.claim(&task(0), 8));
         book.close("j");
         assert!(!book.claim(&task(0), 9));
+    }
+
+    #[test]
+    fn shuffle_is_kept_past_the_end_of_its_job_until_it_was_read() {
+        let book = Book::default();
+        let kept = ["j".to_owned(), "unknown".to_owned()];
+        book.open("j", 0).unwrap();
+        assert_eq!(book.forgettable(&kept), ["unknown"]);
+        book.close("j");
+        assert_eq!(book.forgettable(&kept), ["unknown"], "its result may still be read");
+        book.forget("j");
+        assert_eq!(book.forgettable(&kept), ["j", "unknown"]);
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
 //! One step of a poll: statuses in, the executor's word compared with the graph's, tasks out.
 //!
 //! The order matters. Statuses come first, so that what has ended is not called lost; then reconciliation, so that a task
-//! the executor never got is reset before new ones are handed out; then tasks for the vcores it has free.
+//! the executor never got is reset before new ones are handed out; then tasks for the vcores it has free, as many as one
+//! reply can carry. What may be deleted is answered to what the executor says it keeps, so that a lost reply costs nothing.
 
 use std::collections::HashMap;
 
@@ -10,14 +11,19 @@ use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::{ExecutorRegistration, PollWorkParams, TaskDefinition, TaskStatus};
 use ballista_core::serde::scheduler::{ExecutorOperatingSystemSpecification, ExecutorSpecification};
 use parking_lot::Mutex;
+use prost::Message;
+use selvedge_model::handout::pack;
 use selvedge_model::liveness::{Assignment, Reconciliation, reconcile};
 use selvedge_model::{ExecutorId, TaskRef};
 use selvedge_proto::internal::v1::{ExecutorInfo, ExecutorLoad};
 use tonic::{Request, Status};
 
-use super::graph;
 use super::host::Host;
 use super::statuses::task_of;
+use super::{failures, graph};
+
+/// What a task takes in a reply besides itself, at most.
+const FRAME_BYTES: usize = 16;
 
 /// What an executor says in a poll.
 #[derive(Debug, Clone)]
@@ -26,6 +32,8 @@ pub(super) struct Report {
     pub(super) info: ExecutorInfo,
     pub(super) load: ExecutorLoad,
     pub(super) held: Vec<TaskRef>,
+    /// Jobs of which it keeps local files.
+    pub(super) kept_jobs: Vec<String>,
     pub(super) statuses: Vec<TaskStatus>,
 }
 
@@ -69,7 +77,7 @@ impl HandOuts {
 impl Host {
     /// See the module. `report.statuses` may be sent again; the rest describes the executor at the time of the poll.
     pub(super) async fn step(&self, report: Report) -> Result<Answer, Status> {
-        let Report { id, info, load, held, statuses } = report;
+        let Report { id, info, load, held, kept_jobs, statuses } = report;
         if self.roster.seen(&id, info.clone(), load, held.len() as u32) {
             tracing::info!(executor_id = %id, host = %info.host, vcores = info.vcores, "executor joined");
         }
@@ -80,7 +88,7 @@ impl Host {
         let delivered = self.take_statuses(&id, statuses).await?;
         self.settle(delivered).await;
 
-        let undelivered = self.roster.take_undelivered(&id);
+        let undelivered = self.still_wanted(&id, self.roster.take_undelivered(&id)).await;
         let mut cancel = self.reconcile(&id, held, &undelivered).await?;
         cancel.retain(|task| !ended.contains(task));
 
@@ -89,13 +97,50 @@ impl Host {
         let free = if takes_tasks { load.free_vcores.saturating_sub(waiting) } else { 0 };
         let mut tasks = undelivered;
         tasks.extend(self.hand_out(&id, &info, free).await?);
-        let forget_jobs = self.roster.take_forgotten_jobs(&id);
+        let tasks = self.fit(&id, tasks);
+        let forget_jobs = self.book.forgettable(&kept_jobs);
         let drain = self.roster.drain_asked(&id);
         let is_news = self.roster.tells_to_stop(&id, &cancel)
             || !tasks.is_empty()
             || !forget_jobs.is_empty()
             || drain && !load.draining;
         Ok(Answer { tasks, cancel, forget_jobs, drain, is_news })
+    }
+
+    /// Those of the tasks kept for this executor that the graph still has there: their jobs may have ended meanwhile.
+    async fn still_wanted(&self, id: &ExecutorId, kept: Vec<TaskDefinition>) -> Vec<TaskDefinition> {
+        let mut wanted = Vec::with_capacity(kept.len());
+        for task in kept {
+            let holder = graph::holder(&self.server, &task_of_definition(&task)).await;
+            if holder.as_deref() == Some(id.as_str()) {
+                wanted.push(task);
+            }
+        }
+        wanted
+    }
+
+    /// What one reply can carry. The rest waits for the next poll; a task that no reply can carry ends its job.
+    fn fit(&self, id: &ExecutorId, tasks: Vec<TaskDefinition>) -> Vec<TaskDefinition> {
+        let limit = self.options.max_reply_bytes;
+        let sizes: Vec<usize> = tasks.iter().map(|task| task.encoded_len() + FRAME_BYTES).collect();
+        let packing = pack(&sizes, limit);
+        let (mut now, mut later) = (Vec::with_capacity(packing.now.len()), Vec::new());
+        for (position, task) in tasks.into_iter().enumerate() {
+            if packing.now.contains(&position) {
+                now.push(task);
+            } else if packing.later.contains(&position) {
+                later.push(task);
+            } else {
+                let (size, task) = (sizes.get(position).copied().unwrap_or_default(), task_of_definition(&task));
+                tracing::error!(%task, size_bytes = size, limit_bytes = limit, "no reply can carry this task");
+                self.book.end(&task.job_id, failures::task_too_large(task.stage_id, size, limit));
+            }
+        }
+        if !later.is_empty() {
+            tracing::debug!(executor_id = %id, now = now.len(), later = later.len(), "a reply is full");
+            self.roster.keep_undelivered(id, later);
+        }
+        now
     }
 
     /// Resets what never arrived; returns what the executor should stop.

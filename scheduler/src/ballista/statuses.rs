@@ -10,6 +10,7 @@ use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::task_status::Status as TaskEnd;
 use ballista_core::serde::protobuf::{TaskStatus, UpdateTaskStatusParams};
 use selvedge_engine::shuffle::VirtualExecutorId;
+use selvedge_model::handout::AfterReset;
 use selvedge_model::{ExecutorId, TaskRef};
 use tonic::{Request, Status};
 
@@ -65,9 +66,16 @@ impl Host {
         Ok(delivered)
     }
 
-    /// Resets a task that was handed out and never arrived. A status of it that comes later counts no more.
+    /// Resets a task that was handed out and never arrived; one whose work got nowhere too often ends its job instead. A
+    /// status of it that comes later counts no more.
     pub(super) async fn reset_lost(&self, executor: &ExecutorId, task: &TaskRef) -> Result<(), Status> {
         if !self.book.claim(task, self.roster.now_ms()) {
+            return Ok(());
+        }
+        let partitions = graph::partitions_of(&self.server, task).await;
+        if let AfterReset::Fail { partition, times } = self.book.count_reset(task, &partitions) {
+            tracing::error!(%task, executor_id = %executor, partition, times, "task never reaches an executor");
+            self.book.end(&task.job_id, failures::undeliverable(task.stage_id, partition, executor.as_str(), times));
             return Ok(());
         }
         tracing::warn!(%task, executor_id = %executor, "task never reached its executor: handing it out again");

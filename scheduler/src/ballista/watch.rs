@@ -10,7 +10,7 @@ use ballista_core::serde::protobuf::ExecutorStoppedParams;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_scheduler::cluster::JobState;
 use selvedge_model::ExecutorId;
-use selvedge_model::liveness::{Stuck, Watchdog};
+use selvedge_model::liveness::{Stuck, Waits, Watchdog, waits_for_executors};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
@@ -31,6 +31,8 @@ const DONE_LOOKS: u32 = 30;
 struct Seen {
     watchdog: Watchdog,
     done_looks: HashMap<String, u32>,
+    /// Jobs wait for executors, and the log says so.
+    said_waiting: bool,
 }
 
 impl Seen {
@@ -115,6 +117,7 @@ impl Host {
             self.book.end(&job, failures::stuck(why));
         }
         self.end_undeliverable().await;
+        seen.said_waiting = self.note_waiting(&looks, seen.said_waiting);
         self.end_without_executors();
         for job in looks.open.keys().filter(|job| !self.book.contains(job)) {
             self.stop_in_engine(job).await;
@@ -134,6 +137,29 @@ impl Host {
             tracing::error!(%task, "the engine lost a task's status");
             self.book.end(&task.job_id, failures::stuck("the end of a task was not taken in"));
         }
+    }
+
+    /// Notes which jobs wait for executors, and says so once: nothing else tells why nothing happens.
+    fn note_waiting(&self, looks: &Looks, was_said: bool) -> bool {
+        let (now_ms, unable_ms) = (self.roster.now_ms(), self.roster.unable_ms());
+        let notice_ms = self.options.no_executors_notice.as_millis() as u64;
+        let absence = self.roster.absence();
+        let mut waiting = 0;
+        for (job, look) in &looks.open {
+            let Some(job_age_ms) = self.book.age_ms(job, now_ms) else { continue };
+            let waits = waits_for_executors(look, Waits { job_age_ms, unable_ms, notice_ms });
+            waiting += usize::from(waits);
+            self.book.set_waiting(job, if waits { format!("executors: {absence}") } else { String::new() });
+        }
+        match (waiting > 0, was_said) {
+            (true, false) => {
+                let grace = self.options.no_executors_grace;
+                tracing::warn!(jobs = waiting, ?grace, "statements are waiting for executors: {absence}");
+            }
+            (false, true) => tracing::info!("no statement waits for executors any more"),
+            _ => {}
+        }
+        waiting > 0
     }
 
     fn end_without_executors(&self) {

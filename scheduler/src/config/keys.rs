@@ -21,6 +21,12 @@ pub const KEYS: &[Key] = &[
     Key::new("max_queued_runs", "1000", "Runs that may wait; further ones are refused with QUEUE_FULL."),
     Key::new("retained_runs", "1000", "Ended runs kept in memory, newest first."),
     Key::new("lease", "5s", "An executor that has not polled for this long is lost and its running tasks start again."),
+    Key::new(
+        "no_executors_timeout",
+        "5m",
+        "A run that could not go on for this long because no executor takes tasks fails with NO_EXECUTORS; it says that \
+         it waits long before.",
+    ),
     Key::new("statement_attempts", "3", "How often a statement is tried in all when what failed it may pass."),
     Key::new(
         "target_partitions",

@@ -10,6 +10,9 @@ use selvedge_engine::store::{Location, StoreOptions};
 
 use super::KEYS;
 
+/// A clean start of an executor takes a second; nobody waits for a month.
+const NO_EXECUTORS_TIMEOUTS: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 3600);
 const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(600);
 
 /// Where runs are recorded.
@@ -44,6 +47,8 @@ pub struct SchedulerOptions {
     pub retained_runs: usize,
     /// How long an executor may be silent.
     pub lease: Duration,
+    /// How long a run waits for an executor that takes its tasks.
+    pub no_executors_timeout: Duration,
     /// Tries of a statement in all.
     pub statement_attempts: u32,
     /// Tasks of a stage; 0 derives it from the live vcores.
@@ -75,6 +80,7 @@ impl SchedulerOptions {
         let max_queued_runs = r.number("max_queued_runs", 0..=1_000_000);
         let retained_runs = r.number("retained_runs", 1..=1_000_000);
         let lease = r.read("lease", |text| parse::duration(text, LEASES));
+        let no_executors_timeout = r.read("no_executors_timeout", |text| parse::duration(text, NO_EXECUTORS_TIMEOUTS));
         let statement_attempts = r.number("statement_attempts", 1..=100);
         let target_partitions = r.number("target_partitions", 0..=100_000);
         let preview_rows = r.number("preview_rows", 0..=10_000);
@@ -93,6 +99,7 @@ impl SchedulerOptions {
                 max_queued_runs: max_queued_runs?,
                 retained_runs: retained_runs?,
                 lease: lease?,
+                no_executors_timeout: no_executors_timeout?,
                 statement_attempts: statement_attempts?,
                 target_partitions: target_partitions?,
                 preview_rows: preview_rows?,
@@ -118,6 +125,7 @@ impl SchedulerOptions {
             ("max_queued_runs", self.max_queued_runs.to_string()),
             ("retained_runs", self.retained_runs.to_string()),
             ("lease", humantime::format_duration(self.lease).to_string()),
+            ("no_executors_timeout", humantime::format_duration(self.no_executors_timeout).to_string()),
             ("statement_attempts", self.statement_attempts.to_string()),
             ("target_partitions", self.target_partitions.to_string()),
             ("preview_rows", self.preview_rows.to_string()),
@@ -151,6 +159,7 @@ mod tests {
         let options = load(&[]).unwrap();
         assert_eq!(options.listen.to_string(), "127.0.0.1:50050");
         assert_eq!((options.lease, options.preview_bytes), (Duration::from_secs(5), ByteSize::kib(256)));
+        assert_eq!(options.no_executors_timeout, Duration::from_secs(300));
     }
 
     #[test]
@@ -158,6 +167,7 @@ mod tests {
         let problems = load(&[
             ("listen", "everywhere"),
             ("lease", "1ms"),
+            ("no_executors_timeout", "0s"),
             ("max_running_runs", "0"),
             ("store", "postgres://user:secret@db/x"),
             ("s3.endpoint", "http://key:secret@minio:9000"),
@@ -166,7 +176,16 @@ mod tests {
         ])
         .unwrap_err();
         let keys: Vec<&str> = problems.iter().map(|p| p.key.as_str()).collect();
-        let expected = ["listen", "store", "s3.endpoint", "max_running_runs", "lease", "preview_bytes", "log.format"];
+        let expected = [
+            "listen",
+            "store",
+            "s3.endpoint",
+            "max_running_runs",
+            "lease",
+            "no_executors_timeout",
+            "preview_bytes",
+            "log.format",
+        ];
         assert_eq!(keys, expected);
         assert!(problems.iter().all(|p| !p.to_string().contains("secret")), "{problems:?}");
     }
@@ -181,7 +200,12 @@ mod tests {
 
     #[test]
     fn what_is_printed_reads_back_as_the_same_options() {
-        let flags = [("lease", "7s"), ("s3.endpoint", "http://127.0.0.1:9000"), ("warehouse", "s3://b/we\"ird")];
+        let flags = [
+            ("lease", "7s"),
+            ("no_executors_timeout", "90s"),
+            ("s3.endpoint", "http://127.0.0.1:9000"),
+            ("warehouse", "s3://b/we\"ird"),
+        ];
         let printed = load(&flags).unwrap().render();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &printed).unwrap();

@@ -1,4 +1,5 @@
-//! One job of the engine: submit it, tell the book how it goes, stop it when the run is cancelled, await its outcome.
+//! One job of the engine: submit it, tell the book how it goes and what it waits for, stop it when the run is cancelled,
+//! await its outcome.
 //!
 //! Whoever calls forgets the job when its output is no longer needed.
 
@@ -71,11 +72,14 @@ impl Driver {
             Err(_) => stages.borrow().clone(),
         };
         self.progress(&run.id, ids.statement, last);
+        if result.is_ok() {
+            self.book.apply(&run.id, RunEvent::Waiting { index: ids.statement, reason: String::new() });
+        }
         self.take_logs(&run.id, ids.statement, &job_id, &mut cursor);
         result
     }
 
-    /// Carries progress and task lines to the book, for as long as it is polled.
+    /// Carries progress, what is waited for, and task lines to the book, for as long as it is polled.
     async fn follow(
         &self,
         run: &RunId,
@@ -84,6 +88,7 @@ impl Driver {
         mut stages: watch::Receiver<Vec<StageRecord>>,
         cursor: &mut LogCursor,
     ) {
+        let mut waiting = String::new();
         let mut ticks = interval(FOLLOW_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -92,6 +97,11 @@ impl Driver {
             if stages.has_changed().unwrap_or(false) {
                 let now = stages.borrow_and_update().clone();
                 self.progress(run, statement, now);
+            }
+            let reason = self.host.waiting(job_id);
+            if reason != waiting {
+                waiting.clone_from(&reason);
+                self.book.apply(run, RunEvent::Waiting { index: statement, reason });
             }
             self.take_logs(run, statement, job_id, cursor);
         }

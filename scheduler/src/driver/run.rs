@@ -100,10 +100,7 @@ impl Driver {
         drop(permit);
         let failure = match outcome {
             Ok(()) => return,
-            Err((_, Stop::Cancelled)) => {
-                self.book.apply(&run.id, RunEvent::Cancelled);
-                Failure::user("CANCELLED", format!("Run {} was cancelled", run.id))
-            }
+            Err((index, Stop::Cancelled)) => self.ended_from_outside(&run.id, index),
             Err((index, Stop::Failed(failure))) => {
                 let event = RunEvent::Failed { index: Some(index), failure: failure.clone() };
                 self.book.apply(&run.id, event);
@@ -113,6 +110,21 @@ impl Driver {
         if let Some(sink) = &run.sink {
             sink.send(ResultEvent::Failed(failure)).await;
         }
+    }
+
+    /// Records why a run ended before its time: at somebody's wish, or because this scheduler goes down.
+    fn ended_from_outside(&self, id: &RunId, index: u32) -> Failure {
+        let wished = self.book.get(id).is_ok_and(|record| record.cancel_requested);
+        if wished || !self.book.is_closed() {
+            self.book.apply(id, RunEvent::Cancelled);
+            return Failure::user("CANCELLED", format!("Run {id} was cancelled"));
+        }
+        let failure = Failure::external("SCHEDULER_STOPPED", "The scheduler was stopped before the run had ended")
+            .with_hint(
+                "Submit it again when a scheduler runs: what its statements published stays, of the others nothing is visible",
+            );
+        self.book.apply(id, RunEvent::Failed { index: (index > 0).then_some(index), failure: failure.clone() });
+        failure
     }
 
     async fn statements(&self, run: &mut OpenRun, work: &Work) -> Result<(), (u32, Stop)> {

@@ -241,18 +241,22 @@ impl RunBook {
         RunCounts { by_state, waiting: state.admission.waiting(), running: state.admission.running() }
     }
 
-    /// Refuses further runs and asks every open one to end.
+    /// Refuses further runs and makes every open one end, at nobody's request: see [`Self::is_closed`].
     pub fn close(&self) {
-        let open: Vec<RunId> = {
+        let open: Vec<CancellationToken> = {
             let mut state = self.state.lock();
             state.closed = true;
-            let open = state.runs.iter().filter(|(_, entry)| !entry.record.borrow().state.is_final());
-            open.map(|(id, _)| id.clone()).collect()
+            let open = state.runs.values().filter(|entry| !entry.record.borrow().state.is_final());
+            open.map(|entry| entry.cancel.clone()).collect()
         };
-        for id in open {
-            // A run forgotten in between needs no cancelling.
-            let _ = self.cancel(&id);
+        for cancel in open {
+            cancel.cancel();
         }
+    }
+
+    /// Whether the scheduler is going down.
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
     }
 
     /// Completes when no run is open.

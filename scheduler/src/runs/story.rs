@@ -9,6 +9,8 @@ use super::log::{Level, RunLine};
 pub(super) enum Chapter {
     Started,
     StatementStarted(u32),
+    Waits(u32),
+    GoesOn(u32),
     Publishing(u32),
     StatementSucceeded(u32),
     Failed(u32),
@@ -22,6 +24,8 @@ impl Chapter {
             RunEvent::Started => Self::Started,
             RunEvent::StatementStarted { index } => Self::StatementStarted(*index),
             RunEvent::Progress { .. } => return None,
+            RunEvent::Waiting { index, reason } if reason.is_empty() => Self::GoesOn(*index),
+            RunEvent::Waiting { index, .. } => Self::Waits(*index),
             RunEvent::Publishing { index } => Self::Publishing(*index),
             RunEvent::StatementSucceeded { index, .. } => Self::StatementSucceeded(*index),
             RunEvent::Failed { index, .. } => Self::Failed(index.unwrap_or(0)),
@@ -32,7 +36,8 @@ impl Chapter {
 
     fn statement(self) -> u32 {
         match self {
-            Self::StatementStarted(i) | Self::Publishing(i) | Self::StatementSucceeded(i) | Self::Failed(i) => i,
+            Self::StatementStarted(i) | Self::Waits(i) | Self::GoesOn(i) | Self::Publishing(i) => i,
+            Self::StatementSucceeded(i) | Self::Failed(i) => i,
             Self::Started | Self::CancelRequested | Self::Cancelled => 0,
         }
     }
@@ -87,6 +92,10 @@ fn words(run: &RunRecord, statement: Option<&StatementRecord>, chapter: Chapter)
         Chapter::StatementStarted(_) => {
             (Level::Info, format!("{name} started, attempt {}", statement.map_or(0, |s| s.attempt)))
         }
+        Chapter::Waits(_) => {
+            (Level::Warn, format!("{name} is waiting for {}", statement.map_or("", |s| s.waiting.as_str())))
+        }
+        Chapter::GoesOn(_) => (Level::Info, format!("{name} goes on")),
         Chapter::Publishing(_) => (Level::Info, format!("{name} publishes its files")),
         Chapter::StatementSucceeded(_) => {
             (Level::Info, format!("{name} succeeded{}", statement.map(done).unwrap_or_default()))

@@ -110,10 +110,12 @@ async fn watchers_see_the_end_and_cancel_is_idempotent() {
 }
 
 #[test]
-fn a_closed_book_accepts_nothing_and_cancels_all() {
+fn a_closed_book_accepts_nothing_and_ends_all_though_nobody_asked() {
     let book = book(1, 1, 10);
     let _turn = book.accept(record("r1")).unwrap();
+    assert!(!book.is_closed());
     book.close();
-    assert!(book.cancellation(&id("r1")).unwrap().is_cancelled());
+    assert!(book.is_closed() && book.cancellation(&id("r1")).unwrap().is_cancelled());
+    assert!(!book.get(&id("r1")).unwrap().cancel_requested);
     assert_eq!(book.accept(record("r2")).err().unwrap().code, "SHUTTING_DOWN");
 }

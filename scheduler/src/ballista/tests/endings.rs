@@ -108,7 +108,10 @@ async fn the_failure_a_task_reports_is_the_failure_of_its_job() {
     let failure = Failure::user("BAD_DATA", "row 3: 'x' is no number").with_hint("mend the file");
     let text = format!("{FAILURE_PREFIX}{}", serde_json::to_string(&failure).unwrap());
     executor.poll(&[failed(&tasks[0], &text, false, FailedReason::ExecutionError(ExecutionError {}))]).await;
+    let stages = job.stages.clone();
     assert_eq!(job.outcome().await.unwrap_err(), failure);
+    let stage = stages.borrow()[0].clone();
+    assert_eq!((stage.tasks_total, stage.tasks_running, stage.tasks_done, stage.tasks_failed), (3, 0, 0, 1));
 }
 
 #[derive(Debug)]
@@ -154,6 +157,31 @@ async fn a_job_that_nobody_can_run_says_so_after_the_grace() {
     let failure = tokio::time::timeout(Duration::from_secs(5), job.outcome()).await.unwrap().unwrap_err();
     assert_eq!(failure.code, "NO_EXECUTORS");
     assert!(failure.hint.contains("selvedge executor"), "{}", failure.hint);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_says_that_it_waits_for_executors_until_one_takes_its_tasks() {
+    let host = host(HostOptions { no_executors_notice: Duration::from_millis(200), ..options() }).await;
+    let job = submit(&host, "waits", true, SCAN).await;
+    let job_id = job.job_id.clone();
+    let waits_for = async |reason: &str| {
+        for _ in 0..400 {
+            if host.waiting(&job_id) == reason {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it waits for '{}', not for '{reason}'", host.waiting(&job_id));
+    };
+    assert_eq!(host.waiting(&job_id), "");
+    waits_for("executors: none registered").await;
+    FakeExecutor::new(&host, "e1", 0).poll(&[]).await;
+    host.drain(&"e1".parse().unwrap()).unwrap();
+    waits_for("executors: all are draining").await;
+    let mut heir = FakeExecutor::new(&host, "e2", 3);
+    let tasks = heir.take().await;
+    waits_for("").await;
+    assert_eq!(heir.work_off(tasks, job).await.results.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,6 +39,7 @@ pub(super) fn options() -> HostOptions {
         shuffle: None,
         no_executors_grace: Duration::from_secs(60),
         local_shuffle_dir: Some(std::env::temp_dir().join("selvedge-host-tests")),
+        ..HostOptions::default()
     }
 }
 
@@ -92,12 +93,14 @@ pub(super) struct FakeExecutor {
     pub(super) id: String,
     pub(super) vcores: u32,
     pub(super) held: Vec<TaskRef>,
+    pub(super) kept_jobs: Vec<String>,
     pub(super) wait_ms: u32,
 }
 
 impl FakeExecutor {
     pub(super) fn new(host: &Arc<Host>, id: &str, vcores: u32) -> Self {
-        Self { fleet: Fleet::new(host.clone()), id: id.to_owned(), vcores, held: Vec::new(), wait_ms: 0 }
+        let (held, kept_jobs) = Default::default();
+        Self { fleet: Fleet::new(host.clone()), id: id.to_owned(), vcores, held, kept_jobs, wait_ms: 0 }
     }
 
     pub(super) fn request(&self, statuses: &[TaskStatus]) -> PollRequest {
@@ -123,6 +126,7 @@ impl FakeExecutor {
             statuses: statuses.iter().map(|status| status.encode_to_vec().into()).collect(),
             logs: Vec::new(),
             wait_ms: self.wait_ms,
+            kept_jobs: self.kept_jobs.clone(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ballista_core::serde::protobuf::failed_task::FailedReason;
 use ballista_core::serde::protobuf::{FetchPartitionError, IoError};
+use prost::Message as _;
 use selvedge_model::Retry;
 
 use super::super::{HostOptions, graph};
@@ -151,4 +152,61 @@ async fn a_task_that_fails_four_times_fails_its_job_so_that_the_statement_runs_a
     }
     let failure = outcome.await.unwrap().unwrap_err();
     assert_eq!((failure.retry, failure.cause.as_str(), tries), (Retry::Later, "disk went away", 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_never_arrives_ends_its_job_after_four_times_and_says_where() {
+    let host = host(HostOptions { lost_task_grace: Duration::from_millis(30), ..options() }).await;
+    let job = submit(&host, "vain", true, SCAN).await;
+    let mut executor = FakeExecutor::new(&host, "e1", 1);
+    let outcome = tokio::spawn(job.outcome());
+    let mut handed_out = 0;
+    while !outcome.is_finished() {
+        // It can read none of its tasks, so it holds none.
+        handed_out += executor.poll(&[]).await.len();
+        executor.held.clear();
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+    let failure = outcome.await.unwrap().unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.retry), ("TASK_UNDELIVERABLE", Retry::Later));
+    assert!(failure.cause.contains("4 times") && failure.cause.contains("e1"), "{failure}");
+    assert!((4..=12).contains(&handed_out), "three partitions, each at most four times: {handed_out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_carries_what_fits_and_the_rest_comes_with_the_next_ones() {
+    let all = {
+        let host = host(options()).await;
+        let job = submit(&host, "size", true, SCAN).await;
+        let tasks = FakeExecutor::new(&host, "e1", 3).take().await;
+        drop(job);
+        tasks
+    };
+    let largest = all.iter().map(|task| task.encoded_len()).max().unwrap();
+    let host = host(HostOptions { max_reply_bytes: largest * 3 / 2, ..options() }).await;
+    let job = submit(&host, "full", true, SCAN).await;
+    let mut executor = FakeExecutor::new(&host, "e1", 3);
+    let mut tasks = Vec::new();
+    for _ in 0..3 {
+        let some = executor.take().await;
+        assert_eq!(some.len(), 1);
+        tasks.extend(some);
+    }
+    let output = executor.work_off(tasks, job).await;
+    assert_eq!((output.results.len(), rows(&output)), (3, 3 * ROWS));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_no_reply_can_carry_ends_its_job_and_says_why() {
+    let host = host(HostOptions { max_reply_bytes: 100, ..options() }).await;
+    let job = submit(&host, "large", true, SCAN).await;
+    let outcome = tokio::spawn(job.outcome());
+    let mut executor = FakeExecutor::new(&host, "e1", 3);
+    while !outcome.is_finished() {
+        assert!(executor.poll(&[]).await.is_empty());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let failure = outcome.await.unwrap().unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.retry), ("TASK_TOO_LARGE", Retry::Never));
+    assert!(failure.cause.contains("MiB"), "{failure}");
 }
