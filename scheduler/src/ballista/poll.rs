@@ -70,7 +70,7 @@ impl Host {
     /// See the module. `report.statuses` may be sent again; the rest describes the executor at the time of the poll.
     pub(super) async fn step(&self, report: Report) -> Result<Answer, Status> {
         let Report { id, info, load, held, statuses } = report;
-        if self.roster.seen(&id, info.clone(), load, held.len() as u32) {
+        if self.roster.seen(&id, info.clone(), load, &held) {
             tracing::info!(executor_id = %id, host = %info.host, vcores = info.vcores, "executor joined");
         }
         let _stepping = self.roster.stepping(&id);
@@ -89,6 +89,7 @@ impl Host {
         let free = if takes_tasks { load.free_vcores.saturating_sub(waiting) } else { 0 };
         let mut tasks = undelivered;
         tasks.extend(self.hand_out(&id, &info, free).await?);
+        self.roster.gives(&id, &tasks);
         let forget_jobs = self.roster.take_forgotten_jobs(&id);
         let drain = self.roster.drain_asked(&id);
         let is_news = self.roster.tells_to_stop(&id, &cancel)
