@@ -291,6 +291,10 @@ async fn the_root_of_the_disk_is_never_a_table() {
     let root = Location::parse("/").unwrap();
     assert_eq!(check_writable(&stores(), &root).await.unwrap_err().code, "LOCATION_NOT_WRITABLE");
     assert!(list_visible(&stores(), &root, &[]).await.is_err());
+    assert_eq!(
+        check_writable(&stores(), &Location::parse("/proc/x/").unwrap()).await.unwrap_err().code,
+        "LOCATION_NOT_WRITABLE"
+    );
     let (dir, context) = (tempfile::tempdir().unwrap(), session());
     let plan = plan_of(&context, "SELECT 1 AS a").await;
     let spec = WriteSpec { location: root, ..spec(dir.path(), &plan, &[]) };

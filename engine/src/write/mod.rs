@@ -69,17 +69,22 @@ pub async fn remove_files(stores: &ObjectStores, root: &Location, paths: &[Strin
 /// # Errors
 /// `LOCATION_NOT_WRITABLE`, saying why; a store that does not answer keeps its own retryable failure.
 pub async fn check_writable(stores: &ObjectStores, root: &Location) -> Result<(), Failure> {
-    let checked = async { TableStore::open(stores, root)?.probe(root.path()).await.map_err(|e| e.failure()) };
-    checked.await.map_err(|failure| {
-        if failure.is_retryable() {
-            return failure;
-        }
-        let hint = match failure.hint.is_empty() {
-            true => "Check that the bucket or directory exists and that Selvedge may write there".to_owned(),
-            false => failure.hint,
-        };
-        Failure::user("LOCATION_NOT_WRITABLE", format!("cannot write to '{root}': {}", failure.cause)).with_hint(hint)
-    })
+    let (failure, may_pass) = match TableStore::open(stores, root) {
+        Ok(store) => match store.probe(root.path()).await {
+            Ok(()) => return Ok(()),
+            Err(error) => (error.failure(), !error.is_lasting()),
+        },
+        Err(failure) => (failure.clone(), failure.is_retryable()),
+    };
+    if may_pass {
+        return Err(failure);
+    }
+    let hint = match failure.hint.is_empty() {
+        true => "Check that the bucket or directory exists and that Selvedge may write there".to_owned(),
+        false => failure.hint,
+    };
+    let cause = format!("cannot write to '{root}': {}", failure.cause);
+    Err(Failure::user("LOCATION_NOT_WRITABLE", cause).with_hint(hint))
 }
 
 /// Throws away all that a job staged under a table, also what no task reported, and says how many files that were.
