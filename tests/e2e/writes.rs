@@ -1,8 +1,8 @@
 //! INSERT INTO, INSERT OVERWRITE, COPY and CREATE TABLE AS over s3://, read back by DuckDB.
 
-use selvedge_tests::block_on;
 use selvedge_tests::readback::{Source, duckdb};
 use selvedge_tests::rows::{Order, Rows};
+use selvedge_tests::block_on;
 
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path as ObjectPath;
@@ -88,6 +88,39 @@ fn static_overwrite_replaces_exactly_that_partition() {
         "INSERT OVERWRITE {table} PARTITION (region = 'AFRICA') SELECT n_nationkey, n_name FROM nation WHERE false;"
     ));
     assert_eq!(counts(&location), pairs(&want[1..]));
+}
+
+/// Moves a partition's files to the directory that another engine would have made.
+fn respell(table: &str, from: &str, to: &str) {
+    let client = S3.access().client(BUCKET).unwrap();
+    let keys = S3.keys(BUCKET, &format!("{table}/{from}")).unwrap();
+    assert!(!keys.is_empty(), "nothing in {table}/{from}");
+    for key in keys {
+        let to = ObjectPath::from(key.replace(from, to));
+        block_on(client.rename(&ObjectPath::from(key), &to)).unwrap().unwrap();
+    }
+}
+
+#[test]
+fn an_overwrite_replaces_a_partition_whose_directory_is_spelt_otherwise() {
+    let _turn = heavy();
+    let table = unique("months");
+    execute(&format!(
+        "CREATE EXTERNAL TABLE {table} (id BIGINT, month INT) STORED AS PARQUET PARTITIONED BY (month)
+           LOCATION 's3://{BUCKET}/{table}/';
+         INSERT INTO {table} SELECT n_nationkey, 1 + n_nationkey % 2 FROM nation;"
+    ));
+    let counts = || {
+        let sql = format!("SELECT month, count(*) FROM {table} GROUP BY month ORDER BY month");
+        CLUSTER.cli().unwrap().query(&sql).unwrap().rows
+    };
+    respell(&table, "month=1", "month=01");
+    assert_eq!(counts(), [["1", "13"], ["2", "12"]]);
+    execute(&format!("INSERT OVERWRITE {table} SELECT n_nationkey, 1 FROM nation WHERE n_nationkey < 3;"));
+    assert_eq!(counts(), [["1", "3"], ["2", "12"]]);
+    respell(&table, "month=2", "month=002");
+    execute(&format!("INSERT OVERWRITE {table} PARTITION (month = '02') SELECT n_nationkey FROM nation LIMIT 4;"));
+    assert_eq!(counts(), [["1", "3"], ["2", "4"]]);
 }
 
 #[test]
