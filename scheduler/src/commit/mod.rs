@@ -3,9 +3,10 @@
 //! The decisions are pure and stand in `selvedge_model` (`manifest::accept`, `commit::plan_publish`); here they are carried
 //! out: publish, then remove what was replaced, register the table, clear the staging. Only the driver calls this, and only
 //! after the last task succeeded; what it publishes is [`Proven`], and only [`prove`] makes that. A publish that fails
-//! half-way takes back what it published.
+//! half-way takes back what it published. What late tasks stage afterwards is `leftovers`'.
 //! Not crash-safe yet: [`publish_files`] is the seam where a durable record of the plan goes, before its first file.
 
+mod leftovers;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -23,6 +24,7 @@ use selvedge_model::manifest::{Accepted, ManifestRow, StagedFile, accept};
 use selvedge_model::run::Counters;
 use selvedge_model::{Domain, Failure, Retry};
 
+pub use leftovers::sweep_later;
 pub use turns::Turns;
 
 use crate::planning::PlannedWrite;

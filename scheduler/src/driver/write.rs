@@ -3,6 +3,7 @@
 //!
 //! Cancelling counts until publishing begins; from then on the publish is carried to its end.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion::execution::SessionState;
@@ -39,6 +40,8 @@ impl Driver {
             tracing::debug!(run_id = %run.id, job_id, staged = rows.len(), ?written, "Discarding what a write has staged");
             commit::discard(&self.engine, &write.location, rows, &job_id).await;
         }
+        let (host, engine) = (Arc::clone(&self.host), Arc::clone(&self.engine));
+        commit::sweep_later(host, engine, write.location.clone(), job_id.clone());
         self.host.forget(&job_id).await;
         let Some(written) = written? else {
             return Ok(Done { message: format!("table {} was there already", write.target), ..Done::default() });
