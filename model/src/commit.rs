@@ -25,8 +25,9 @@ pub enum WriteKind {
 pub struct VisibleFile {
     /// Its path within the store.
     pub path: String,
-    /// The directory part that names its partition, relative to the table (`ds=2026-01-01/region=eu`), or empty.
-    pub partition_dir: String,
+    /// The columns and values that its directories name, in the table's order; `None` is SQL NULL. Each value is written
+    /// as its column's type writes it, however the directory spells it: `1` for `month=01` of an INT.
+    pub partition: Vec<(String, Option<String>)>,
 }
 
 /// The steps of a publish: first `publish`, then `remove`.
@@ -69,18 +70,20 @@ fn escape(text: &str) -> String {
     out
 }
 
+/// What tells partitions apart. NULL and the empty string share a directory, so they are one.
+fn key(partition: &[(String, Option<String>)]) -> Vec<(&str, Option<&str>)> {
+    partition.iter().map(|(column, value)| (column.as_str(), value.as_deref().filter(|v| !v.is_empty()))).collect()
+}
+
 /// Decides what a write publishes and removes, given the files visible now. Never removes a path it publishes.
 pub fn plan_publish(kind: &WriteKind, staged: Vec<StagedFile>, visible: &[VisibleFile]) -> PublishPlan {
-    let written: BTreeSet<String> = staged.iter().map(|f| partition_dir(&f.partition)).collect();
+    let written: BTreeSet<_> = staged.iter().map(|f| key(&f.partition)).collect();
     let paths: BTreeSet<&str> = staged.iter().map(|f| f.path.as_str()).collect();
     let replaces = |file: &VisibleFile| match kind {
         WriteKind::Append => false,
         WriteKind::Overwrite => true,
-        WriteKind::OverwriteDynamic => written.contains(&file.partition_dir),
-        WriteKind::OverwriteStatic(values) => {
-            let prefix = partition_dir(values);
-            file.partition_dir == prefix || file.partition_dir.starts_with(&format!("{prefix}/"))
-        }
+        WriteKind::OverwriteDynamic => written.contains(&key(&file.partition)),
+        WriteKind::OverwriteStatic(values) => key(&file.partition).starts_with(&key(values)),
     };
     let remove =
         visible.iter().filter(|f| replaces(f) && !paths.contains(f.path.as_str())).map(|f| f.path.clone()).collect();
@@ -103,7 +106,11 @@ mod tests {
     }
 
     fn visible(dir: &str) -> VisibleFile {
-        VisibleFile { path: format!("t/{dir}/old.parquet"), partition_dir: dir.into() }
+        let segment = |s: &str| {
+            let (column, value) = s.split_once('=').unwrap();
+            (column.to_owned(), (value != HIVE_NULL).then(|| value.to_owned()))
+        };
+        VisibleFile { path: format!("t/{dir}/old.parquet"), partition: dir.split('/').map(segment).collect() }
     }
 
     #[test]
@@ -116,6 +123,27 @@ mod tests {
         assert!(removed(WriteKind::OverwriteDynamic, vec![]).is_empty());
         let fixed = WriteKind::OverwriteStatic(vec![("ds".into(), Some("2".into()))]);
         assert_eq!(removed(fixed, vec![]), ["t/ds=2/old.parquet", "t/ds=2/r=x/old.parquet"]);
+    }
+
+    #[test]
+    fn values_decide_and_not_the_spelling_of_a_directory() {
+        let spelt = |path: &str, value: Option<&str>| VisibleFile {
+            path: path.into(),
+            partition: vec![("month".into(), value.map(Into::into)), ("r".into(), Some("x".into()))],
+        };
+        let now = [spelt("t/month=01/r=x/a", Some("1")), spelt("t/month=1/r=x/b", Some("1")), spelt("t/null", None)];
+        let removed = |value: Option<&str>| {
+            let kind = WriteKind::OverwriteStatic(vec![("month".into(), value.map(Into::into))]);
+            plan_publish(&kind, vec![], &now).remove
+        };
+        assert_eq!(removed(Some("1")), ["t/month=01/r=x/a", "t/month=1/r=x/b"]);
+        assert_eq!(removed(None), ["t/null"]);
+        assert_eq!(removed(Some("")), ["t/null"], "NULL and the empty string share a directory");
+        assert!(removed(Some("10")).is_empty());
+        let mut file = staged("t/month=1/r=x/new", None);
+        file.partition = now[0].partition.clone();
+        let plan = plan_publish(&WriteKind::OverwriteDynamic, vec![file], &now);
+        assert_eq!(plan.remove, ["t/month=01/r=x/a", "t/month=1/r=x/b"]);
     }
 
     #[test]

@@ -72,6 +72,44 @@ pub fn reconcile(held: &[TaskRef], assigned: &[Assignment], now_ms: u64, grace_m
     }
 }
 
+/// What an executor last said of an ended job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastWord {
+    /// Its last poll.
+    pub seen_ms: u64,
+    /// Whether it holds a task of the job, or was just given one.
+    pub holds: bool,
+    /// Whether its lease has run out since.
+    pub is_lost: bool,
+}
+
+/// Whether tasks of an ended job may still run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// An executor holds one, or has not spoken since.
+    Held,
+    /// Only executors that are lost held one. They may be gone, or come back.
+    Adrift,
+    /// Nobody does.
+    Free,
+}
+
+/// Whether tasks of a job that ended at `ended_ms` may still run.
+///
+/// Only what an executor says `grace_ms` after the end counts: a task handed out just before it may have been on its way.
+pub fn release(words: impl IntoIterator<Item = LastWord>, ended_ms: u64, grace_ms: u64) -> Release {
+    let mut release = Release::Free;
+    for word in words {
+        match (word.is_lost, word.holds) {
+            (true, true) => release = Release::Adrift,
+            (true, false) => {}
+            (false, holds) if holds || word.seen_ms < ended_ms.saturating_add(grace_ms) => return Release::Held,
+            (false, _) => {}
+        }
+    }
+    release
+}
+
 /// Remembers which task attempts have reported their end, so that a status resent is counted once.
 ///
 /// The engine appends the output of a repeated success again, which doubles rows.
@@ -200,6 +238,18 @@ mod tests {
     fn a_task_missing_after_the_grace_is_lost_and_an_unknown_one_is_cancelled() {
         let got = reconcile(&[task(1), task(7)], &[assigned(1, 0), assigned(2, 0), assigned(3, 950)], 1000, 500);
         assert_eq!(got, Reconciliation { lost: vec![task(2)], cancel: vec![task(7)] });
+    }
+
+    #[test]
+    fn a_job_is_free_when_every_executor_has_said_so_after_its_end() {
+        let word = |seen_ms, holds, is_lost| LastWord { seen_ms, holds, is_lost };
+        let now = |words: &[LastWord]| release(words.iter().copied(), 1000, 500);
+        assert_eq!(now(&[]), Release::Free);
+        assert_eq!(now(&[word(1500, false, false), word(0, false, true)]), Release::Free);
+        assert_eq!(now(&[word(1499, false, false)]), Release::Held, "a task may have been on its way");
+        assert_eq!(now(&[word(9000, true, false)]), Release::Held);
+        assert_eq!(now(&[word(900, true, true), word(2000, false, false)]), Release::Adrift);
+        assert_eq!(now(&[word(900, true, true), word(2000, true, false)]), Release::Held);
     }
 
     #[test]

@@ -250,6 +250,9 @@ fn local_location_not_writable() {
     let blocked = desk.write("blocked", "a file");
     let output = desk.run(&format!("{}COPY (SELECT * FROM nation) TO '{blocked}/out/';\n", desk.tables()), &[]);
     expect_refused(&output, FAILED, &["blocked", "job.sql:3:"]);
+    // The kernel's directory takes none either; it says only that there is no such file.
+    let output = desk.run(&format!("{}COPY (SELECT * FROM nation) TO '/proc/x/';\n", desk.tables()), &[]);
+    expect_refused(&output, FAILED, &["cannot write to 'file:///proc/x/'", "LOCATION_NOT_WRITABLE", "job.sql:3:"]);
 }
 
 #[test]

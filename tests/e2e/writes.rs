@@ -1,16 +1,20 @@
 //! INSERT INTO, INSERT OVERWRITE, COPY and CREATE TABLE AS over s3://, read back by DuckDB.
 
-use selvedge_tests::block_on;
+use std::time::Duration;
+
+use selvedge_tests::cluster::eventually;
 use selvedge_tests::readback::{Source, duckdb};
 use selvedge_tests::rows::{Order, Rows};
+use selvedge_tests::{block_on, fail};
 
 use object_store::ObjectStoreExt as _;
+use object_store::multipart::MultipartStore as _;
 use object_store::path::Path as ObjectPath;
 use parquet::basic::Compression;
 use parquet::file::reader::FileReader as _;
 use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
 
-use crate::stage::{BUCKET, CLUSTER, Mart, ORACLE, S3, heavy, same, unique};
+use crate::stage::{BUCKET, CLUSTER, LONG, Mart, ORACLE, S3, heavy, same, unique};
 
 fn execute(sql: &str) {
     CLUSTER.cli().unwrap().run(&["sql", "-c", sql]).unwrap().succeeded().unwrap();
@@ -88,6 +92,39 @@ fn static_overwrite_replaces_exactly_that_partition() {
         "INSERT OVERWRITE {table} PARTITION (region = 'AFRICA') SELECT n_nationkey, n_name FROM nation WHERE false;"
     ));
     assert_eq!(counts(&location), pairs(&want[1..]));
+}
+
+/// Moves a partition's files to the directory that another engine would have made.
+fn respell(table: &str, from: &str, to: &str) {
+    let client = S3.access().client(BUCKET).unwrap();
+    let keys = S3.keys(BUCKET, &format!("{table}/{from}")).unwrap();
+    assert!(!keys.is_empty(), "nothing in {table}/{from}");
+    for key in keys {
+        let to = ObjectPath::from(key.replace(from, to));
+        block_on(client.rename(&ObjectPath::from(key), &to)).unwrap().unwrap();
+    }
+}
+
+#[test]
+fn an_overwrite_replaces_a_partition_whose_directory_is_spelt_otherwise() {
+    let _turn = heavy();
+    let table = unique("months");
+    execute(&format!(
+        "CREATE EXTERNAL TABLE {table} (id BIGINT, month INT) STORED AS PARQUET PARTITIONED BY (month)
+           LOCATION 's3://{BUCKET}/{table}/';
+         INSERT INTO {table} SELECT n_nationkey, 1 + n_nationkey % 2 FROM nation;"
+    ));
+    let counts = || {
+        let sql = format!("SELECT month, count(*) FROM {table} GROUP BY month ORDER BY month");
+        CLUSTER.cli().unwrap().query(&sql).unwrap().rows
+    };
+    respell(&table, "month=1", "month=01");
+    assert_eq!(counts(), [["1", "13"], ["2", "12"]]);
+    execute(&format!("INSERT OVERWRITE {table} SELECT n_nationkey, 1 FROM nation WHERE n_nationkey < 3;"));
+    assert_eq!(counts(), [["1", "3"], ["2", "12"]]);
+    respell(&table, "month=2", "month=002");
+    execute(&format!("INSERT OVERWRITE {table} PARTITION (month = '02') SELECT n_nationkey FROM nation LIMIT 4;"));
+    assert_eq!(counts(), [["1", "3"], ["2", "4"]]);
 }
 
 #[test]
@@ -218,4 +255,33 @@ fn a_write_that_fails_late_changes_nothing() {
     assert!(output.stderr.to_lowercase().contains("zero"), "{}", output.report());
     assert_eq!(S3.keys(BUCKET, &table).unwrap(), before);
     assert_eq!(counts(&location), pairs(&ALL_FIVE));
+}
+
+#[test]
+fn what_a_late_task_stages_after_the_end_is_swept_too() {
+    let _turn = heavy();
+    let table = unique("late");
+    let script = format!("COPY (SELECT n_nationkey FROM nation) TO 's3://{BUCKET}/{table}/' STORED AS PARQUET;");
+    let file = CLUSTER.dir().join("late.sql");
+    std::fs::write(&file, script).unwrap();
+    let cli = CLUSTER.cli().unwrap();
+    let submitted = cli.run(&["--format", "json", "submit", &file.to_string_lossy()]).unwrap().succeeded().unwrap();
+    let run = submitted.run_id().unwrap();
+    let record = CLUSTER.fleet().unwrap().wait_final(&run, LONG).unwrap();
+    assert_eq!(record.state().as_str_name(), "RUN_STATE_SUCCEEDED");
+    // As a task leaves it that was killed before it could clear up.
+    let client = S3.access().client(BUCKET).unwrap();
+    let path = ObjectPath::from(format!("{table}/late.parquet"));
+    let upload = block_on(client.create_multipart(&path)).unwrap().unwrap();
+    let entry = serde_json::json!({"path": path.to_string(), "upload_id": upload}).to_string();
+    let journal = ObjectPath::from(format!("{table}/_selvedge_staging/{run}-s1-a1/late.parquet.json"));
+    block_on(client.put(&journal, entry.into())).unwrap().unwrap();
+    eventually(Duration::from_secs(30), || {
+        let staged: Vec<_> = S3.keys(BUCKET, &table)?.into_iter().filter(|key| key.contains("staging")).collect();
+        if staged.is_empty() { Ok(()) } else { Err(fail(format!("left behind: {staged:?}"))) }
+    })
+    .unwrap();
+    let part = block_on(client.put_part(&path, &upload, 0, "late".into())).unwrap();
+    assert!(part.is_err(), "the upload is still open");
+    assert_eq!(read_back("SELECT count(*) FROM t", &format!("s3://{BUCKET}/{table}/")).single().unwrap(), "25");
 }

@@ -18,7 +18,7 @@ use selvedge_model::Failure;
 use selvedge_model::commit::HIVE_NULL;
 
 /// Column and value of a directory, if it is one of a partition.
-pub(super) fn parse_segment(segment: &str) -> Option<(String, Option<String>)> {
+pub(crate) fn parse_segment(segment: &str) -> Option<(String, Option<String>)> {
     let (column, value) = segment.split_once('=')?;
     let decode =
         |text: &str| percent_decode_str(text).decode_utf8().map_or_else(|_| text.to_owned(), |t| t.into_owned());
@@ -49,7 +49,11 @@ pub(super) fn values_of<'a>(
         .collect()
 }
 
-fn scalar(value: Option<&str>, field: &Field, shown: &str) -> Result<ScalarValue, Failure> {
+/// One value, of its column's type.
+///
+/// # Errors
+/// `BAD_PARTITION` when it is not one.
+pub(crate) fn scalar(value: Option<&str>, field: &Field, shown: &str) -> Result<ScalarValue, Failure> {
     let bad = |e: datafusion::error::DataFusionError| {
         let cause =
             format!("{shown}: partition value {value:?} is not a {} ({})", field.data_type(), e.strip_backtrace());

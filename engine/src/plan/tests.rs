@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::MemTable;
@@ -140,14 +140,15 @@ async fn a_partitioned_write_reads_back_equal_and_makes_one_file_a_value() {
     let accepted = run(&context, exec).await;
     // NULL and the empty string share a directory, as in Hive, but not a file.
     assert_eq!((accepted.files.len(), accepted.rows), (5, 30_000));
-    assert!(list_visible(&stores(), &location, &["k".into()]).await.unwrap().is_empty());
+    let by = [Arc::new(Field::new("k", DataType::Utf8, true))];
+    assert!(list_visible(&stores(), &location, &by).await.unwrap().is_empty());
     publish(&location, &accepted).await;
 
-    let visible = list_visible(&stores(), &location, &["k".into()]).await.unwrap();
-    let mut directories: Vec<&str> = visible.iter().map(|f| f.partition_dir.as_str()).collect();
-    directories.sort_unstable();
-    let null = "k=__HIVE_DEFAULT_PARTITION__";
-    assert_eq!(directories, [null, null, "k=a%2Fb%3Dc d", "k=plain", "k=é%3A%25"]);
+    let visible = list_visible(&stores(), &location, &by).await.unwrap();
+    let mut values: Vec<Option<&str>> = visible.iter().map(|f| f.partition[0].1.as_deref()).collect();
+    values.sort_unstable();
+    assert_eq!(values, [None, None, Some("a/b=c d"), Some("plain"), Some("é:%")]);
+    assert_eq!(root.read_dir().unwrap().count(), 4, "a directory for each value, one for NULL and the empty string");
     assert!(!root.join(".staging").exists());
 
     let given = rows(&context, &format!("SELECT v, s, skew, k FROM ({ROWS})")).await;
@@ -312,6 +313,10 @@ async fn the_root_of_the_disk_is_never_a_table() {
     let root = Location::parse("/").unwrap();
     assert_eq!(check_writable(&stores(), &root).await.unwrap_err().code, "LOCATION_NOT_WRITABLE");
     assert!(list_visible(&stores(), &root, &[]).await.is_err());
+    assert_eq!(
+        check_writable(&stores(), &Location::parse("/proc/x/").unwrap()).await.unwrap_err().code,
+        "LOCATION_NOT_WRITABLE"
+    );
     let (dir, context) = (tempfile::tempdir().unwrap(), session());
     let plan = plan_of(&context, "SELECT 1 AS a").await;
     let spec = WriteSpec { location: root, ..spec(dir.path(), &plan, &[]) };

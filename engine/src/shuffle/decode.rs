@@ -21,7 +21,7 @@ pub(super) struct IpcStream {
     fetch: Fetch,
     decoder: StreamDecoder,
     pending: Buffer,
-    /// Whether any byte was seen: a slice of no bytes holds no stream, which is well.
+    /// Whether any byte was seen: a slice of no bytes holds no stream, which is well. Of a whole file [`Fetch`] brings some.
     begun: bool,
     schema: Option<SchemaRef>,
 }
@@ -158,6 +158,23 @@ mod tests {
         let bytes = [ipc(&[]), ipc(&[vec![1, 2], vec![3]]), ipc(&[vec![4]])].concat();
         assert_eq!(decode(&bytes).await.unwrap(), 4);
         assert_eq!(decode(&[]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_whole_file_cut_to_nothing_is_unreadable_and_a_whole_one_elsewhere_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cut, whole) = (folder.path().join("cut"), folder.path().join("whole"));
+        std::fs::write(&cut, b"").unwrap();
+        std::fs::write(&whole, ipc(&[vec![1, 2]])).unwrap();
+        let open = |places: &[&std::path::PathBuf]| {
+            let sources: Vec<Source> = places.iter().map(|path| Source::Local((*path).clone())).collect();
+            let range = ByteRange { start: 0, end: None };
+            IpcStream::new(Fetch::new("t".into(), sources.into(), range, Default::default()))
+        };
+        let nothing = tokio::time::timeout(std::time::Duration::from_secs(20), open(&[&cut]).next()).await.unwrap();
+        assert!(matches!(nothing, Err(ShuffleError::Unreadable { .. })), "{nothing:?}");
+        assert!(open(&[&cut]).schema().await.is_err());
+        assert_eq!(open(&[&cut, &whole]).next().await.unwrap().unwrap().num_rows(), 2);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The bytes of one file's range, from wherever they can be had.
 //!
-//! Files never change once written, so a transfer that breaks goes on at the next byte, from the same place or another.
+//! A whole file is never empty, and one that comes so counts as not there: "no rows" would be a wrong answer. Whether what
+//! comes is whole is seen by its decoder. Files never change once written, so a transfer that breaks goes on at the next byte, from the same place or another.
 //! Every place is asked in turn, the whole round a few times with growing pauses; then the block is lost. Decoding:
 //! `decode.rs`.
 
@@ -94,7 +95,10 @@ impl Fetch {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "more bytes came than were asked for"));
                 }
                 self.next = next;
-                self.round = 0;
+                // An empty piece is no progress: a place that gives nothing else is asked no more often than others.
+                if !piece.is_empty() {
+                    self.round = 0;
+                }
                 self.counts.bytes.add(piece.len());
                 self.body = Some(body);
                 Ok((!piece.is_empty()).then_some(piece))
@@ -102,6 +106,8 @@ impl Fetch {
             None if self.end.is_some() => {
                 Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("the transfer ended at byte {}", self.next)))
             }
+            // No writer leaves a file without a schema or an index in it: this one was cut to nothing.
+            None if self.next == 0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is empty")),
             None => {
                 self.ended = true;
                 Ok(None)

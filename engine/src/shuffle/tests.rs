@@ -256,3 +256,29 @@ async fn a_truncated_or_missing_remote_block_is_an_io_error_that_may_be_retried(
     std::fs::remove_file(&data).unwrap();
     assert!(matches!(read(0).await.find_root(), DataFusionError::IoError(_)));
 }
+
+/// Reads to the end; an error anywhere is the outcome.
+async fn read(store: &ShuffleStore) -> Result<usize, DataFusionError> {
+    let batches: Vec<RecordBatch> = store.open(&location(0, 0, false), 1000).await?.try_collect().await?;
+    Ok(batches.iter().map(RecordBatch::num_rows).sum())
+}
+
+#[tokio::test]
+async fn a_whole_file_cut_short_anywhere_is_an_error_and_never_fewer_rows() {
+    let (plain, sorted) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let writer = ShuffleWriterExec::try_new("j".into(), 1, source(0), work_dir(plain.path(), 0)).unwrap();
+    drive(Arc::new(writer)).await;
+    write_range_shuffle(sorted.path()).await;
+    for root in [&plain, &sorted] {
+        let data = root.path().join(REAL).join(data_path(&task(0), 0, Some(0), false).unwrap());
+        let whole = std::fs::read(&data).unwrap();
+        let store = ShuffleStore::new(Some(root.path().to_owned()), None);
+        assert_eq!(read(&store).await.unwrap(), 200);
+        for kept in [0, 3, 8, whole.len() / 3, whole.len() / 2, whole.len() - 8, whole.len() - 1] {
+            std::fs::write(&data, &whole[..kept]).unwrap();
+            let error = read(&store).await.expect_err(&format!("{kept} of {} bytes were taken for all", whole.len()));
+            let failure = crate::error::classify(&error);
+            assert_eq!((failure.code.as_str(), failure.is_retryable()), ("SHUFFLE_LOST", true), "{kept}: {failure:?}");
+        }
+    }
+}

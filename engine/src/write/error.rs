@@ -66,6 +66,27 @@ impl WriteError {
         let what = what.into();
         move |source| Self::Io { what, source }
     }
+
+    /// Whether trying to write there again is of no use. A disk that will not make a directory or a file (`/proc` says that
+    /// there is none) does not change its mind: only what it says to be for now may pass.
+    pub(crate) fn is_lasting(&self) -> bool {
+        use io::ErrorKind::{
+            Interrupted, QuotaExceeded, ResourceBusy, StaleNetworkFileHandle, StorageFull, TimedOut, WouldBlock,
+        };
+        match self {
+            Self::Io { source, .. } => !matches!(
+                source.kind(),
+                Interrupted
+                    | QuotaExceeded
+                    | ResourceBusy
+                    | StaleNetworkFileHandle
+                    | StorageFull
+                    | TimedOut
+                    | WouldBlock
+            ),
+            other => !other.failure().is_retryable(),
+        }
+    }
 }
 
 impl HasFailure for WriteError {
@@ -79,6 +100,7 @@ impl HasFailure for WriteError {
                 }
                 io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::InvalidFilename => {
                     Failure::user("LOCATION_NOT_WRITABLE", self.to_string())
+                        .with_hint("Choose a location that is a directory, or that can become one")
                 }
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     Failure::external("DISK_FULL", self.to_string()).with_hint("Free space there and run again")
@@ -104,6 +126,28 @@ impl From<WriteError> for DataFusionError {
                 DataFusionError::IoError(io::Error::new(source.kind(), format!("{what}: {source}")))
             }
             other => DataFusionError::External(Box::new(other)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_so_for_now_is_worth_another_try() {
+        let error = |kind: io::ErrorKind| WriteError::io("w")(io::Error::from(kind));
+        for lasting in [
+            io::ErrorKind::NotFound,
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::ReadOnlyFilesystem,
+            io::ErrorKind::NotADirectory,
+            io::ErrorKind::InvalidInput,
+        ] {
+            assert!(error(lasting).is_lasting(), "{lasting}");
+        }
+        for passing in [io::ErrorKind::StorageFull, io::ErrorKind::TimedOut, io::ErrorKind::ResourceBusy] {
+            assert!(!error(passing).is_lasting(), "{passing}");
         }
     }
 }

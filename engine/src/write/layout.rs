@@ -1,10 +1,9 @@
 //! The names of things under a table's root: data files, staged files, the journal of open uploads.
 //!
 //! Everything that a job stages can be found from its id alone, also when the task that staged it never reported. This
-//! file only computes names. Next: `store.rs`, which acts on them.
+//! file only computes names. Which files readers see: `visible.rs`. Next: `store.rs`, which acts on them.
 
 use object_store::path::Path;
-use selvedge_model::commit::{HIVE_NULL, VisibleFile, partition_dir};
 
 use super::error::WriteError;
 
@@ -65,26 +64,6 @@ pub(crate) fn belongs(job_id: &str, prefix: &str) -> bool {
     job_id.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('-') || prefix.ends_with('-'))
 }
 
-/// The data file at a path, or `None` for what readers must not see: names that begin with `_` or `.`.
-pub(crate) fn visible(root: &Path, path: &Path, partition_by: &[String]) -> Option<VisibleFile> {
-    let relative: Vec<String> = path.prefix_match(root)?.map(|part| part.as_ref().to_owned()).collect();
-    let (file, directories) = relative.split_last()?;
-    let hidden = |name: &str| name.starts_with('.') || (name.starts_with('_') && !name.contains('='));
-    if hidden(file) || file.starts_with('_') || directories.iter().any(|d| hidden(d)) {
-        return None;
-    }
-    let named: Vec<(String, Option<String>)> =
-        directories.iter().take(partition_by.len()).map_while(|segment| key_value(segment)).collect();
-    Some(VisibleFile { path: path.to_string(), partition_dir: partition_dir(&named) })
-}
-
-/// Reads one Hive directory. Decoding and encoding again makes directories comparable whoever wrote them.
-fn key_value(segment: &str) -> Option<(String, Option<String>)> {
-    let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let (key, value) = segment.split_once('=')?;
-    Some((decode(key), (value != HIVE_NULL).then(|| decode(value))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,22 +75,6 @@ mod tests {
         assert_ne!(name("TID r-s1-a1/7.2/3.1"), name("TID r-s1-a1/7.3/3.1"));
         assert_eq!(TaskTag::new("j", Some("TID j/7.2/3.1"), 0).stage_attempt, 2);
         assert_eq!(TaskTag::new("j", None, 4).file_name(1, "csv"), "j-4-1.csv");
-    }
-
-    #[test]
-    fn a_listing_shows_data_files_only_and_names_their_partition_as_we_do() {
-        let root = Path::from("wh/t");
-        let by = ["ds".to_owned(), "_r".to_owned()];
-        let dir = |path: &str| visible(&root, &Path::parse(path).unwrap(), &by).map(|f| f.partition_dir);
-        assert_eq!(dir("wh/t/ds=a b/_r=x/f.parquet").unwrap(), "ds=a b/_r=x");
-        assert_eq!(dir("wh/t/ds=a%3ab/f.parquet").unwrap(), "ds=a%3Ab");
-        assert_eq!(dir("wh/t/ds=__HIVE_DEFAULT_PARTITION__/f.parquet").unwrap(), "ds=__HIVE_DEFAULT_PARTITION__");
-        assert_eq!(dir("wh/t/f.parquet").unwrap(), "");
-        for hidden in
-            ["_SUCCESS", "ds=1/_SUCCESS", ".staging/j/f.parquet", "_selvedge_staging/j/f.json", "_delta_log/0.json"]
-        {
-            assert_eq!(dir(&format!("wh/t/{hidden}")), None, "{hidden}");
-        }
     }
 
     #[test]

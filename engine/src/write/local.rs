@@ -32,13 +32,24 @@ fn gone_is_done(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Makes a directory for staging. The sweep of another job takes the parent when it looks empty, perhaps just now.
+async fn make(directory: &std::path::Path) -> io::Result<()> {
+    for _ in 0..2 {
+        match fs::create_dir_all(directory).await {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    fs::create_dir_all(directory).await
+}
+
 impl LocalSink {
     pub(crate) async fn create(target: &Target<'_>) -> Result<Self, WriteError> {
         let path = below(target.root, &format!("{LOCAL_STAGING}/{}/{}", target.tag.job_id, target.file_name))?;
         let disk = on_disk(&path);
         let what = || format!("cannot create '{}'", disk.display());
         if let Some(parent) = disk.parent() {
-            fs::create_dir_all(parent).await.map_err(WriteError::io(what()))?;
+            make(parent).await.map_err(WriteError::io(what()))?;
         }
         let mut file = fs::File::create(&disk).await.map_err(WriteError::io(what()))?;
         file.set_max_buf_size(4 << 20);

@@ -2,7 +2,8 @@
 //!
 //! A task stages files and reports them; only the scheduler calls [`publish_file`], and only after the last task
 //! succeeded. Nothing here decides what to publish or remove: that is `selvedge_model::commit`. In the order of the data:
-//! `rows` -> `groups` (and `overflow`) -> `encode` -> `task` -> `remote` or `local` (staging) -> `store` (publish).
+//! `rows` -> `groups` (and `overflow`) -> `encode` -> `task` -> `remote` or `local` (staging) -> `store` (publish); `visible` reads
+//! listings.
 
 mod encode;
 mod error;
@@ -16,7 +17,9 @@ mod remote_tests;
 mod rows;
 mod store;
 mod task;
+mod visible;
 
+use arrow::datatypes::FieldRef;
 use selvedge_model::commit::VisibleFile;
 use selvedge_model::failure::{Failure, HasFailure};
 use selvedge_model::manifest::StagedFile;
@@ -47,16 +50,32 @@ pub async fn discard_file(stores: &ObjectStores, root: &Location, file: &StagedF
     TableStore::open(stores, root)?.discard(file).await.map_err(|e| e.failure())
 }
 
-/// Lists the data files that readers of a table see now.
+/// Lists the data files that readers of a table with these partition columns see now.
 ///
 /// # Errors
 /// The store's refusal.
 pub async fn list_visible(
     stores: &ObjectStores,
     root: &Location,
-    partition_by: &[String],
+    partition_by: &[FieldRef],
 ) -> Result<Vec<VisibleFile>, Failure> {
     TableStore::open(stores, root)?.list_visible(root.path(), partition_by).await.map_err(|e| e.failure())
+}
+
+/// Proves that readers see nothing at a location. One that does not exist is empty.
+///
+/// # Errors
+/// `LOCATION_NOT_EMPTY`, or the store's refusal.
+pub async fn check_empty(stores: &ObjectStores, root: &Location) -> Result<(), Failure> {
+    match list_visible(stores, root, &[]).await {
+        Ok(files) if files.is_empty() => Ok(()),
+        Ok(files) => {
+            let cause = format!("{root} is not empty: it holds {} files", files.len());
+            Err(Failure::user("LOCATION_NOT_EMPTY", cause))
+        }
+        Err(failure) if matches!(failure.code.as_str(), "FILE_NOT_FOUND" | "NOT_FOUND") => Ok(()),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Removes files by their paths within the store. Those that are gone are done.
@@ -72,17 +91,22 @@ pub async fn remove_files(stores: &ObjectStores, root: &Location, paths: &[Strin
 /// # Errors
 /// `LOCATION_NOT_WRITABLE`, saying why; a store that does not answer keeps its own retryable failure.
 pub async fn check_writable(stores: &ObjectStores, root: &Location) -> Result<(), Failure> {
-    let checked = async { TableStore::open(stores, root)?.probe(root.path()).await.map_err(|e| e.failure()) };
-    checked.await.map_err(|failure| {
-        if failure.is_retryable() {
-            return failure;
-        }
-        let hint = match failure.hint.is_empty() {
-            true => "Check that the bucket or directory exists and that Selvedge may write there".to_owned(),
-            false => failure.hint,
-        };
-        Failure::user("LOCATION_NOT_WRITABLE", format!("cannot write to '{root}': {}", failure.cause)).with_hint(hint)
-    })
+    let (failure, may_pass) = match TableStore::open(stores, root) {
+        Ok(store) => match store.probe(root.path()).await {
+            Ok(()) => return Ok(()),
+            Err(error) => (error.failure(), !error.is_lasting()),
+        },
+        Err(failure) => (failure.clone(), failure.is_retryable()),
+    };
+    if may_pass {
+        return Err(failure);
+    }
+    let hint = match failure.hint.is_empty() {
+        true => "Check that the bucket or directory exists and that Selvedge may write there".to_owned(),
+        false => failure.hint,
+    };
+    let cause = format!("cannot write to '{root}': {}", failure.cause);
+    Err(Failure::user("LOCATION_NOT_WRITABLE", cause).with_hint(hint))
 }
 
 /// Throws away all that a job staged under a table, also what no task reported, and says how many files that were.

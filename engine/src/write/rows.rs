@@ -99,7 +99,7 @@ fn stored_type(data_type: &DataType) -> DataType {
 }
 
 /// A value as it stands in a path, before it is made safe for one; `None` is NULL.
-fn text(column: &ArrayRef, row: usize) -> Result<Option<String>> {
+pub(crate) fn text(column: &ArrayRef, row: usize) -> Result<Option<String>> {
     let one = cast_with_options(&column.slice(row, 1), &DataType::Utf8, &STRICT)?;
     let one = one.as_string::<i32>();
     Ok((!one.is_null(0)).then(|| one.value(0).to_owned()))

@@ -3,6 +3,7 @@
 //! One enum, two ways to stage: multipart uploads left open in an object store (`remote.rs`), temporary files on a local
 //! disk (`local.rs`). Everything here may be repeated.
 
+use arrow::datatypes::FieldRef;
 use object_store::path::Path;
 use selvedge_model::commit::VisibleFile;
 use selvedge_model::failure::{Failure, HasFailure};
@@ -12,6 +13,7 @@ use super::error::WriteError;
 use super::layout::{self, TaskTag};
 use super::local::{self, LocalSink};
 use super::remote::{RemoteSink, RemoteStore};
+use super::visible::Visible;
 use crate::store::{Location, ObjectStores};
 
 /// Where a table's files live.
@@ -94,12 +96,13 @@ impl TableStore {
         }
     }
 
-    pub(crate) async fn list_visible(&self, root: &Path, by: &[String]) -> Result<Vec<VisibleFile>, WriteError> {
+    pub(crate) async fn list_visible(&self, root: &Path, by: &[FieldRef]) -> Result<Vec<VisibleFile>, WriteError> {
         let paths = match self {
             Self::Local => local::list(root).await?,
             Self::Remote(store) => store.list(root).await?,
         };
-        Ok(paths.iter().filter_map(|path| layout::visible(root, path, by)).collect())
+        let mut visible = Visible::new(root, by);
+        Ok(paths.iter().filter_map(|path| visible.file(path)).collect())
     }
 
     pub(crate) async fn remove(&self, root: &Path, paths: &[String]) -> Result<(), WriteError> {

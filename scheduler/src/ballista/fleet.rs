@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use ballista_core::serde::protobuf::TaskDefinition;
 use parking_lot::Mutex;
-use selvedge_model::liveness::Leases;
+use selvedge_model::liveness::{LastWord, Leases, Release, release};
 use selvedge_model::{ExecutorId, Failure, TaskRef};
 use selvedge_proto::internal::v1::{ExecutorInfo, ExecutorLoad};
 
@@ -78,6 +78,10 @@ struct Member {
     drain_asked: bool,
     lost: bool,
     last_seen_epoch_ms: i64,
+    /// As `last_seen_epoch_ms`, by our clock.
+    seen_ms: u64,
+    /// Jobs it has tasks of: as it last said, and those given to it since. A lost one keeps what it had.
+    held_jobs: BTreeSet<String>,
     undelivered: Vec<TaskDefinition>,
     told_to_stop: Vec<TaskRef>,
     /// Steps of its polls in progress.
@@ -121,8 +125,9 @@ impl Roster {
     }
 
     /// Takes in a poll's word on its sender and renews the lease. Returns whether the executor is new here, or came back.
-    pub(super) fn seen(&self, id: &ExecutorId, info: ExecutorInfo, load: ExecutorLoad, running_tasks: u32) -> bool {
+    pub(super) fn seen(&self, id: &ExecutorId, info: ExecutorInfo, load: ExecutorLoad, held: &[TaskRef]) -> bool {
         let now_ms = self.now_ms();
+        let running_tasks = held.len() as u32;
         let mut roll = self.roll.lock();
         let is_new = roll.leases.renew(id, now_ms);
         let member = roll.members.entry(id.clone()).or_insert_with(|| Member {
@@ -132,6 +137,8 @@ impl Roster {
             drain_asked: false,
             lost: false,
             last_seen_epoch_ms: 0,
+            seen_ms: now_ms,
+            held_jobs: BTreeSet::new(),
             undelivered: Vec::new(),
             told_to_stop: Vec::new(),
             steps: 0,
@@ -145,6 +152,10 @@ impl Roster {
         member.running_tasks = running_tasks;
         member.lost = false;
         member.last_seen_epoch_ms = epoch_ms();
+        member.seen_ms = now_ms;
+        member.held_jobs = held.iter().map(|task| task.job_id.clone()).collect();
+        // Kept for its next poll: they are as good as on it.
+        member.held_jobs.extend(member.undelivered.iter().map(|task| task.job_id.clone()));
         is_new
     }
 
@@ -253,6 +264,25 @@ impl Roster {
         let is_news = tasks.iter().any(|task| !member.told_to_stop.contains(task));
         tasks.clone_into(&mut member.told_to_stop);
         is_news
+    }
+
+    /// Notes what an executor is about to be given.
+    pub(super) fn gives(&self, id: &ExecutorId, tasks: &[TaskDefinition]) {
+        if let Some(member) = self.roll.lock().members.get_mut(id) {
+            member.held_jobs.extend(tasks.iter().map(|task| task.job_id.clone()));
+        }
+    }
+
+    /// Whether tasks of a job that ended at `ended` may still run.
+    pub(super) fn release(&self, job_id: &str, ended: Instant, grace_ms: u64) -> Release {
+        let ended_ms = ended.saturating_duration_since(self.born).as_millis() as u64;
+        let roll = self.roll.lock();
+        let word = |member: &Member| LastWord {
+            seen_ms: member.seen_ms,
+            holds: member.held_jobs.contains(job_id),
+            is_lost: member.lost,
+        };
+        release(roll.members.values().map(word), ended_ms, grace_ms)
     }
 
     /// Keeps tasks for the executor's next poll: this one was dropped before it was answered, or its reply is full.

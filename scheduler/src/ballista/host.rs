@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ballista_scheduler::cluster::memory::InMemoryJobState;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
@@ -15,6 +15,7 @@ use selvedge_engine::error::classify;
 use selvedge_engine::session::Engine;
 use selvedge_engine::shuffle::{ShuffleStore, VirtualExecutorId};
 use selvedge_engine::store::Location;
+use selvedge_model::liveness::Release;
 use selvedge_model::{ExecutorId, Failure, StatementAttempt};
 use selvedge_proto::internal::v1::fleet_service_server::FleetServiceServer;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -207,6 +208,11 @@ impl Host {
         if let Err(error) = self.shuffle.forget_job(job_id).await {
             tracing::warn!(job_id, %error, "shuffle of an ended job was not removed");
         }
+    }
+
+    /// Whether tasks of a job that ended at `ended` may still run on some executor.
+    pub fn release(&self, job_id: &str, ended: Instant) -> Release {
+        self.roster.release(job_id, ended, self.options.lost_task_grace.as_millis() as u64)
     }
 
     /// What a job's tasks said, oldest first.

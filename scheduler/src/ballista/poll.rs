@@ -78,7 +78,7 @@ impl Host {
     /// See the module. `report.statuses` may be sent again; the rest describes the executor at the time of the poll.
     pub(super) async fn step(&self, report: Report) -> Result<Answer, Status> {
         let Report { id, info, load, held, kept_jobs, statuses } = report;
-        if self.roster.seen(&id, info.clone(), load, held.len() as u32) {
+        if self.roster.seen(&id, info.clone(), load, &held) {
             tracing::info!(executor_id = %id, host = %info.host, vcores = info.vcores, "executor joined");
         }
         let _stepping = self.roster.stepping(&id);
@@ -98,6 +98,7 @@ impl Host {
         let mut tasks = undelivered;
         tasks.extend(self.hand_out(&id, &info, free).await?);
         let tasks = self.fit(&id, tasks);
+        self.roster.gives(&id, &tasks);
         let forget_jobs = self.book.forgettable(&kept_jobs);
         let drain = self.roster.drain_asked(&id);
         let is_news = self.roster.tells_to_stop(&id, &cancel)

@@ -1,4 +1,4 @@
-//! Turns: one publish at a time for a location and everything below and above it.
+//! Turns: one publish at a time for a location and everything below and above it, and for a table's name.
 //!
 //! A publish lists, adds and removes files. Two at once on one table would each remove what both saw and leave what both
 //! wrote: rows doubled. Publishes of unrelated locations do not wait for each other.
@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use selvedge_engine::catalog::TableName;
 use selvedge_engine::store::Location;
 use tokio::sync::Notify;
 
@@ -16,7 +17,7 @@ pub struct Turns {
     left: Notify,
 }
 
-/// The right to publish at a location; its drop gives it back.
+/// The right to publish at a location or under a name; its drop gives it back.
 #[derive(Debug)]
 pub struct Turn {
     turns: Arc<Turns>,
@@ -26,7 +27,17 @@ pub struct Turn {
 impl Turns {
     /// Waits until nobody publishes at `location`, below it or above it.
     pub async fn take(self: &Arc<Self>, location: &Location) -> Turn {
-        let place = location.as_directory().to_string();
+        self.take_place(location.as_directory().to_string()).await
+    }
+
+    /// Waits until nobody publishes a table of this name, wherever it lies. Taken after the location's turn, always: two
+    /// that take both cannot wait for each other.
+    pub async fn take_name(self: &Arc<Self>, name: &TableName) -> Turn {
+        // No location begins so.
+        self.take_place(format!("table {name}/")).await
+    }
+
+    async fn take_place(self: &Arc<Self>, place: String) -> Turn {
         loop {
             let mut left = std::pin::pin!(self.left.notified());
             left.as_mut().enable();
@@ -74,5 +85,12 @@ mod tests {
         assert!(soon("s3://b/t2/").await);
         drop(table);
         assert!(soon("s3://b/t/").await);
+        let name = turns.take_name(&"s.t".parse().unwrap()).await;
+        assert!(soon("s3://b/s.t/").await, "a name is no location");
+        let same = "s.t".parse().unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(20), turns.take_name(&same)).await.is_err());
+        turns.take_name(&"s.t2".parse().unwrap()).await;
+        drop(name);
+        turns.take_name(&same).await;
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Cancelling counts until publishing begins; from then on the publish is carried to its end.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion::execution::SessionState;
@@ -12,9 +13,9 @@ use selvedge_engine::plan::manifest_rows;
 use selvedge_engine::write::check_writable;
 use selvedge_model::commit::WriteKind;
 use selvedge_model::failure::HasFailure as _;
-use selvedge_model::manifest::{ManifestError, ManifestRow, accept};
+use selvedge_model::manifest::ManifestRow;
 use selvedge_model::run::{Counters, RunEvent};
-use selvedge_model::{Domain, Failure, Retry, StatementAttempt};
+use selvedge_model::{Failure, Retry, StatementAttempt};
 
 use super::run::OpenRun;
 use super::statement::Done;
@@ -35,21 +36,21 @@ impl Driver {
         let job_id = ids.job_id();
         let mut rows = Vec::new();
         let written = self.stage_and_publish(run, ids, state, &write, &mut rows).await;
-        if let Err(stop) = &written {
-            tracing::debug!(run_id = %run.id, job_id, staged = rows.len(), ?stop, "Discarding what a write has staged");
+        if !matches!(written, Ok(Some(_))) {
+            tracing::debug!(run_id = %run.id, job_id, staged = rows.len(), ?written, "Discarding what a write has staged");
             commit::discard(&self.engine, &write.location, rows, &job_id).await;
         }
+        let (host, engine) = (Arc::clone(&self.host), Arc::clone(&self.engine));
+        commit::sweep_later(host, engine, write.location.clone(), job_id.clone());
         self.host.forget(&job_id).await;
-        let written = written?;
-        if let Some(table) = write.create {
-            // Planning refused a table that exists; publishing has replaced whatever lay there.
-            self.engine.catalog().create_table(table, false, true)?;
-        }
+        let Some(written) = written? else {
+            return Ok(Done { message: format!("table {} was there already", write.target), ..Done::default() });
+        };
         let message = format!("{} rows written to {}", written.rows_written, write.target);
         Ok(Done { written, message, ..Done::default() })
     }
 
-    /// Leaves in `rows` what has been staged and not been published.
+    /// Leaves in `rows` what has been staged. `None` when a table was there already and nothing was published.
     async fn stage_and_publish(
         &self,
         run: &OpenRun,
@@ -57,17 +58,17 @@ impl Driver {
         state: SessionState,
         write: &PlannedWrite,
         rows: &mut Vec<ManifestRow>,
-    ) -> Result<Counters, Stop> {
+    ) -> Result<Option<Counters>, Stop> {
         let output = self.job(run, ids, state, write.plan.clone()).await?;
         let gathering = self.manifests(&output, rows);
         run.cancel.run_until_cancelled(gathering).await.ok_or(Stop::Cancelled)??;
-        accept(rows.clone(), output.partitions).map_err(doubtful)?;
+        let proven = commit::prove(rows, output.partitions)?;
         if run.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
         self.book.apply(&run.id, RunEvent::Publishing { index: ids.statement });
         let began = Instant::now();
-        let published = commit::publish(&self.engine, write, rows.clone(), output.partitions, &self.publishes).await;
+        let published = commit::publish(&self.engine, write, proven, &self.publishes).await;
         self.metrics.published(began.elapsed());
         published.map_err(|failure| after_publish(&write.kind, failure).into())
     }
@@ -87,12 +88,6 @@ impl Driver {
         }
         Ok(())
     }
-}
-
-/// Why output is not published. Nothing has become visible, so the statement is worth another attempt.
-fn doubtful(error: ManifestError) -> Failure {
-    let cause = format!("The reports of the writing tasks are not whole: {error}");
-    Failure::new(Domain::Internal, Retry::Later, "RESULT_DOUBTFUL", cause)
 }
 
 /// A statement is not tried again once its publish has begun: files may have become visible in part, and another
@@ -122,6 +117,5 @@ mod tests {
             let after = after_publish(&kind, failure.clone());
             assert!(!after.is_retryable() && !after.hint.is_empty());
         }
-        assert!(doubtful(ManifestError::Missing { writer: 0, writers: 1 }).is_retryable());
     }
 }

@@ -46,7 +46,8 @@ pub(super) async fn plan(context: &Context<'_>, copy: &CopyTo) -> Result<Planned
         Some(_) => (parent(&location), WriteKind::Append),
         None => (target::directory_only(location.clone())?, options.mode.clone().unwrap_or(WriteKind::Append)),
     };
-    if single_file.is_none() && options.mode.is_none() {
+    let is_first = single_file.is_none() && options.mode.is_none();
+    if is_first {
         let hint = "Add OPTIONS (mode 'overwrite') to replace them, or OPTIONS (mode 'append') to add to them.";
         target::empty_only(context.planner, &root, hint).await?;
     }
@@ -54,6 +55,7 @@ pub(super) async fn plan(context: &Context<'_>, copy: &CopyTo) -> Result<Planned
     let input = assign::fit(source, &targets, &location.to_string())?;
     let target = Target {
         label: location.to_string(),
+        is_first,
         format,
         single_file,
         compression: options.compression,

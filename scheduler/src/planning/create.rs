@@ -140,8 +140,8 @@ pub(super) async fn table_as(context: &Context<'_>, create: &CreateTableAs) -> R
     query::check_names(context, &create.columns, &source)?;
     let partition_by: Vec<String> = create.partition_by.iter().map(names::ident).collect();
     let (schema, order) = target::new_schema(&source, &create.columns, &partition_by)?;
-    // What an earlier attempt published in part is replaced.
-    if !create.or_replace && !context.is_retry {
+    // Also when it is tried again: an attempt that has begun to publish is the last one.
+    if !create.or_replace {
         let hint = "Give another LOCATION, register what is there with CREATE EXTERNAL TABLE, or replace it with \
                     CREATE OR REPLACE TABLE ... AS.";
         target::empty_only(planner, &location, hint).await?;
@@ -157,7 +157,13 @@ pub(super) async fn table_as(context: &Context<'_>, create: &CreateTableAs) -> R
         options: BTreeMap::new(),
     };
     let target = Target::parquet(location, schema, partition_by, WriteKind::Overwrite);
-    let target = Target { label: name.to_string(), create: Some(def), ..target };
+    let target = Target {
+        label: name.to_string(),
+        create: Some(def),
+        is_first: !create.or_replace,
+        may_exist: create.if_not_exists,
+        ..target
+    };
     target::write(input, target, context.settings, &context.job_id).map(Planned::Write)
 }
 

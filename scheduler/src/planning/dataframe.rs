@@ -117,13 +117,15 @@ impl Planner {
     ) -> Result<Fitting, Failure> {
         let location = target::directory_only(target::parse(location)?)?;
         let (schema, order) = target::new_schema(source, &[], &wire.partition_by)?;
-        if wire.mode() == v1::WriteMode::Unspecified {
+        let is_first = wire.mode() == v1::WriteMode::Unspecified;
+        if is_first {
             let hint = "Say whether to append to what is there or to overwrite it.";
             target::empty_only(self, &location, hint).await?;
         }
         let targets = schema.fields().iter().cloned().zip(order.into_iter().map(Origin::Query)).collect();
         let kind = kind(wire, &wire.partition_by);
-        Ok((Target::parquet(location, schema, wire.partition_by.clone(), kind), targets))
+        let target = Target::parquet(location, schema, wire.partition_by.clone(), kind);
+        Ok((Target { is_first, ..target }, targets))
     }
 }
 

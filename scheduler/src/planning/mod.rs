@@ -79,9 +79,13 @@ pub struct PlannedWrite {
     pub partition_by: Vec<String>,
     /// The table or location, for people.
     pub target: String,
-    /// The table to register after the publish (`CREATE TABLE AS`), in the place of one of that name: that none is there
-    /// unless `OR REPLACE` is said has been checked.
+    /// The table to register after the publish (`CREATE TABLE AS`).
     pub create: Option<TableDef>,
+    /// Whether nothing may be there yet, neither files at the location nor a table of the name. It has been checked, and
+    /// must be again before the publish: another statement may have been faster.
+    pub is_first: bool,
+    /// Whether a table of the name that was made meanwhile will do (`IF NOT EXISTS`).
+    pub may_exist: bool,
     /// All columns that are written, partition columns last.
     pub schema: SchemaRef,
 }

@@ -16,8 +16,6 @@ pub(super) struct Context<'a> {
     pub state: SessionState,
     pub settings: &'a Settings,
     pub job_id: String,
-    /// Whether an earlier attempt may have left files behind.
-    pub is_retry: bool,
 }
 
 pub(super) async fn plan(
@@ -31,8 +29,7 @@ pub(super) async fn plan(
         return Ok((session(planner, settings)?, Planned::done(format!("{key} = {value}"))));
     }
     let state = session(planner, settings)?;
-    let mut context =
-        Context { planner, statement, state, settings, job_id: attempt.job_id(), is_retry: attempt.attempt > 1 };
+    let mut context = Context { planner, statement, state, settings, job_id: attempt.job_id() };
     let planned = dispatch(&context, &statement.kind).await?;
     let plan = match &planned {
         Planned::Query { plan } => Some(plan),

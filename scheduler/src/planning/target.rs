@@ -11,7 +11,7 @@ use selvedge_engine::error::nearest;
 use selvedge_engine::plan::{WriteFormat, WriteSpec, write_plan};
 use selvedge_engine::session::Settings;
 use selvedge_engine::store::Location;
-use selvedge_engine::write::list_visible;
+use selvedge_engine::write::check_empty;
 use selvedge_model::Failure;
 use selvedge_model::commit::WriteKind;
 use selvedge_model::failure::HasFailure as _;
@@ -26,6 +26,8 @@ pub(super) struct Target {
     pub kind: WriteKind,
     pub label: String,
     pub create: Option<TableDef>,
+    pub is_first: bool,
+    pub may_exist: bool,
     pub format: WriteFormat,
     pub single_file: Option<String>,
     pub compression: Option<String>,
@@ -36,7 +38,20 @@ impl Target {
     pub fn parquet(location: Location, schema: SchemaRef, partition_by: Vec<String>, kind: WriteKind) -> Self {
         let label = location.to_string();
         let (format, single_file, compression) = (WriteFormat::Parquet, None, None);
-        Self { location, schema, partition_by, kind, label, create: None, format, single_file, compression }
+        let (create, is_first, may_exist) = (None, false, false);
+        Self {
+            location,
+            schema,
+            partition_by,
+            kind,
+            label,
+            create,
+            is_first,
+            may_exist,
+            format,
+            single_file,
+            compression,
+        }
     }
 }
 
@@ -64,6 +79,8 @@ pub(super) fn write(
         partition_by: target.partition_by,
         target: target.label,
         create: target.create,
+        is_first: target.is_first,
+        may_exist: target.may_exist,
         schema: target.schema,
     })
 }
@@ -110,15 +127,10 @@ pub(super) fn directory_only(location: Location) -> Result<Location, Failure> {
 
 /// Refuses a location that holds data already.
 pub(super) async fn empty_only(planner: &Planner, location: &Location, hint: &str) -> Result<(), Failure> {
-    match list_visible(planner.engine.stores(), location, &[]).await {
-        Ok(files) if files.is_empty() => Ok(()),
-        Ok(files) => {
-            let cause = format!("{location} is not empty: it holds {} files", files.len());
-            Err(Failure::user("LOCATION_NOT_EMPTY", cause).with_hint(hint))
-        }
-        Err(failure) if matches!(failure.code.as_str(), "FILE_NOT_FOUND" | "NOT_FOUND") => Ok(()),
-        Err(failure) => Err(failure),
-    }
+    check_empty(planner.engine.stores(), location).await.map_err(|failure| match failure.hint.is_empty() {
+        true => failure.with_hint(hint),
+        false => failure,
+    })
 }
 
 /// A query's schema as a new table has it, partition columns last, and for each column its position in the query.

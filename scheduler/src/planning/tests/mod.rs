@@ -225,7 +225,7 @@ async fn a_new_table_takes_its_columns_and_place_from_the_statement() {
     let sql = "CREATE TABLE s.t PARTITIONED BY (day) AS SELECT id, day, name FROM orders";
     let write = bench.write(sql).await;
     let def = write.create.clone().unwrap();
-    assert_eq!(def.name.to_string(), "s.t");
+    assert_eq!((def.name.to_string().as_str(), write.is_first), ("s.t", true));
     assert!(def.location.to_string().ends_with("/warehouse/s/t/"), "{}", def.location);
     assert_eq!(columns(&write), ["id Int64", "name Utf8", "day Date32"]);
     assert_eq!(write.kind, WriteKind::Overwrite);
@@ -246,7 +246,8 @@ async fn a_new_table_takes_its_columns_and_place_from_the_statement() {
     let occupied = format!("CREATE TABLE t LOCATION '{}' AS SELECT 1 AS a", bench.dir.path().display());
     assert!(bench.refusal(&occupied).await.starts_with("LOCATION_NOT_EMPTY"));
     let replaced = occupied.replace("CREATE TABLE", "CREATE OR REPLACE TABLE");
-    assert_eq!(bench.write(&replaced).await.kind, WriteKind::Overwrite);
+    let write = bench.write(&replaced).await;
+    assert_eq!((write.kind, write.is_first), (WriteKind::Overwrite, false));
 }
 
 #[tokio::test]
@@ -254,11 +255,11 @@ async fn copies_go_to_files_and_empty_directories() {
     let mut bench = Bench::new().await;
     let file = bench.path("out/x.csv");
     let write = bench.write(&format!("COPY orders TO '{file}'")).await;
-    assert!(write.location.to_string().ends_with("/out/"), "{}", write.location);
+    assert!(write.location.to_string().ends_with("/out/") && !write.is_first, "{}", write.location);
     assert_eq!(write.target, format!("file://{file}"));
     let dir = bench.path("parts/");
     let write = bench.write(&format!("COPY (SELECT id, day FROM orders) TO '{dir}' PARTITIONED BY (day)")).await;
-    assert_eq!((write.kind, write.partition_by), (WriteKind::Append, vec!["day".to_owned()]));
+    assert_eq!((write.kind, write.partition_by, write.is_first), (WriteKind::Append, vec!["day".to_owned()], true));
     let full = bench.path("");
     assert!(bench.refusal(&format!("COPY orders TO '{full}'")).await.starts_with("LOCATION_NOT_EMPTY"));
     let write = bench.write(&format!("COPY orders TO '{full}' OPTIONS (mode 'overwrite')")).await;
@@ -343,5 +344,11 @@ async fn a_script_is_checked_as_a_whole_and_changes_nothing() {
     let codes: Vec<_> = found.iter().map(|f| f.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(codes[0], "COLUMN_NOT_FOUND 1:30", "{found:#?}");
     assert_eq!(codes.len(), 3, "{found:#?}");
+    let unwritable = bench.check("COPY orders TO '/proc/x/';\nCOPY orders TO '/proc/x/y.csv'").await;
+    for (found, line) in unwritable.iter().zip(1..) {
+        let expected = format!("LOCATION_NOT_WRITABLE {line}:1 cannot write to 'file:///proc/x/'");
+        assert!(found.starts_with(&expected) && found.contains(" | Check that"), "{unwritable:#?}");
+    }
+    assert_eq!(unwritable.len(), 2);
     assert!(codes[1].ends_with("3:1") && codes[2] == "TABLE_NOT_FOUND 4:15", "{found:#?}");
 }
