@@ -1,8 +1,8 @@
 //! What goes wrong in the engine, and what kind of failure it is.
 //!
 //! Everything that fails below us is turned into a [`Failure`] here and nowhere else: who has to act, whether to retry, a
-//! stable code, and words for a person who wrote SQL. Nothing here logs. `error/datafusion.rs` and `error/store.rs` hold
-//! the tables.
+//! stable code, and words for a person who wrote SQL. Nothing here logs. `error/datafusion_error.rs` and
+//! `error/store_error.rs` hold the tables.
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -10,11 +10,13 @@ use selvedge_model::Failure;
 use selvedge_model::failure::HasFailure;
 
 mod datafusion_error;
+mod function;
 mod near;
 mod reading;
 mod store_error;
 
 pub use datafusion_error::{classify, span_of};
+pub use function::misused_function;
 pub use near::{nearest, or_list};
 pub(crate) use reading::{Reading, Start, classify_reading, named};
 pub use store_error::classify_store;
