@@ -7,6 +7,7 @@
 
 mod adaptive;
 mod assign;
+mod calls;
 mod check;
 mod copy;
 mod create;

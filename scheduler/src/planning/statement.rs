@@ -56,8 +56,7 @@ pub(super) fn session(planner: &Planner, settings: &Settings) -> Result<SessionS
 pub(super) async fn dispatch(context: &Context<'_>, kind: &StatementKind) -> Result<Planned, Failure> {
     match kind {
         StatementKind::Query(query) => {
-            let plan = query::plan(context, query).await?;
-            query::analyze(context, &plan)?;
+            let plan = query::checked(context, query).await?;
             Ok(Planned::Query { plan })
         }
         StatementKind::Explain { analyze, verbose, statement } => {

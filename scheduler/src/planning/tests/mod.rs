@@ -210,6 +210,13 @@ async fn planning_errors_point_at_the_name() {
         ),
         ("SELECT\n  nam FROM orders", "COLUMN_NOT_FOUND 2:3 column nam does not exist | Did you mean name?"),
         ("SELECT uppr(name) FROM orders", "FUNCTION_NOT_FOUND 1:8 function uppr does not exist | Did you mean"),
+        ("SELECT sum(id),\n sum(name)\nFROM orders", "INVALID_ARGUMENTS 2:2 sum does not take ("),
+        (
+            "SELECT upper(upper(id, 1)) FROM orders",
+            "INVALID_ARGUMENTS 1:14 upper does not take (Int64, Int64), it takes",
+        ),
+        ("SELECT id FROM orders ORDER BY upper(1, 2)", "INVALID_ARGUMENTS 1:32 upper does not take "),
+        ("INSERT INTO flat SELECT id,\n date_trunc(1) FROM orders", "INVALID_ARGUMENTS 2:2 date_trunc does not take"),
         ("SELECT 1 INTO t", "NOT_SUPPORTED 1:1 a query cannot also write"),
         ("{# é #} SELECT '{{ 'long' }}' AS a,\n b FROM orders", "COLUMN_NOT_FOUND 2:2 "),
     ] {
