@@ -60,7 +60,7 @@ impl Planner {
             Some(target) => Planned::Write(self.write_dataframe(source, target, settings, &job_id).await?),
         };
         match &planned {
-            Planned::Query { plan } => adaptive::decide(&mut state, plan, settings)?,
+            Planned::Query { plan } | Planned::Analyze { plan } => adaptive::decide(&mut state, plan, settings)?,
             Planned::Write(write) => adaptive::decide(&mut state, &write.plan, settings)?,
             Planned::Done { .. } => {}
         }

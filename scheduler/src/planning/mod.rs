@@ -58,6 +58,11 @@ pub enum Planned {
         /// What to run.
         plan: LogicalPlan,
     },
+    /// A query to run for what its stages count, not for its rows.
+    Analyze {
+        /// What to run.
+        plan: LogicalPlan,
+    },
     /// Rows for a table or a location.
     Write(PlannedWrite),
 }

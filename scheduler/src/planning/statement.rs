@@ -35,7 +35,7 @@ pub(super) async fn plan(
         Context { planner, statement, state, settings, job_id: attempt.job_id(), is_retry: attempt.attempt > 1 };
     let planned = dispatch(&context, &statement.kind).await?;
     let plan = match &planned {
-        Planned::Query { plan } => Some(plan),
+        Planned::Query { plan } | Planned::Analyze { plan } => Some(plan),
         Planned::Write(write) => Some(&write.plan),
         Planned::Done { .. } => None,
     };

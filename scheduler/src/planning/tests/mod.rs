@@ -330,6 +330,40 @@ async fn show_and_describe_give_rows() {
 }
 
 #[tokio::test]
+async fn explain_shows_the_logical_plan_and_then_stages() {
+    let mut bench = Bench::new().await;
+    for sql in [
+        "EXPLAIN SELECT name, count(*) FROM orders GROUP BY name",
+        "EXPLAIN VERBOSE SELECT name, count(*) FROM orders GROUP BY name",
+        "EXPLAIN INSERT OVERWRITE mart PARTITION (ds = '2026-01-01', region) SELECT id, name, 1, 'eu' FROM orders",
+    ] {
+        let Some((_, Planned::Done { result: Some(rows), .. })) = bench.run(sql).await.unwrap().pop() else {
+            panic!("{sql}")
+        };
+        let column = |i: usize| -> Vec<String> {
+            rows[0].column(i).as_string::<i32>().iter().map(|text| text.unwrap().to_owned()).collect()
+        };
+        let (kinds, plans) = (column(0), column(1));
+        let logical = kinds.iter().position(|kind| kind == "logical_plan").unwrap();
+        assert_eq!(logical, usize::from(sql.contains("VERBOSE")), "{kinds:?}");
+        assert_eq!(kinds[logical + 1], "stage 1", "{kinds:?}");
+        assert!(plans[logical + 1].starts_with("inputs: orders.parquet\npartitions: 1 in, "), "{plans:#?}");
+        let wanted = if sql.contains("INSERT") { "WriteExec" } else { "AggregateExec" };
+        assert!(plans.last().unwrap().contains(wanted), "{plans:#?}");
+    }
+}
+
+#[tokio::test]
+async fn explain_analyze_is_for_queries() {
+    let mut bench = Bench::new().await;
+    let planned = bench.run("EXPLAIN ANALYZE SELECT id FROM orders").await.unwrap().pop();
+    assert!(matches!(planned, Some((_, Planned::Analyze { .. }))));
+    let found = bench.refusal("EXPLAIN ANALYZE INSERT INTO flat SELECT id, name FROM orders").await;
+    assert!(found.starts_with("NOT_SUPPORTED 1:1 EXPLAIN ANALYZE runs what it explains, and INSERT"), "{found}");
+    assert!(found.contains("runs show"), "{found}");
+}
+
+#[tokio::test]
 async fn a_script_is_checked_as_a_whole_and_changes_nothing() {
     let bench = Bench::new().await;
     let out = bench.path("made");
