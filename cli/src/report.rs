@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use selvedge::model::{Domain, Failure, HasFailure as _, Place};
+use selvedge_model::words::counted;
 
 use crate::error::CliError;
 use crate::output::Format;
@@ -55,7 +56,7 @@ pub fn render(failure: &Failure, file: Option<&str>) -> String {
         one(&mut out, other, file);
     }
     if !failure.others.is_empty() {
-        let _ = writeln!(out, "\n{STRONG}{} problems{STRONG:#}", failure.others.len() + 1);
+        let _ = writeln!(out, "\n{STRONG}{}{STRONG:#}", counted(failure.others.len() + 1, "problem"));
     }
     out
 }

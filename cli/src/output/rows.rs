@@ -16,8 +16,9 @@ use arrow::json::LineDelimitedWriter;
 use arrow::json::writer::{JsonArray, LineDelimited, WriterBuilder as JsonWriterBuilder};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::{Format, Grid, units};
+use super::{Format, Grid};
 use crate::error::CliError;
+use selvedge_model::words::counted;
 
 /// A table shows this many rows.
 pub const MAX_TABLE_ROWS: usize = 1000;
@@ -76,13 +77,11 @@ impl<W: Write> Rows<W> {
         match &self.sink {
             Sink::Table { first } => {
                 write!(self.out, "{}", grid(&self.schema, first)?.render())?;
-                let count = units::count(self.rows as u64);
-                match self.rows {
-                    1 => writeln!(self.out, "(1 row)")?,
-                    n if n <= MAX_TABLE_ROWS => writeln!(self.out, "({count} rows)")?,
-                    _ => {
-                        writeln!(self.out, "({count} rows, the first {MAX_TABLE_ROWS} shown; --format csv prints all)")?
-                    }
+                let count = counted(self.rows, "row");
+                if self.rows <= MAX_TABLE_ROWS {
+                    writeln!(self.out, "({count})")?;
+                } else {
+                    writeln!(self.out, "({count}, the first {MAX_TABLE_ROWS} shown; --format csv prints all)")?;
                 }
             }
             Sink::Json => {}

@@ -37,7 +37,7 @@ async fn a_bad_row_is_told_with_its_file_and_line() {
     let file = dir.path().join("people.csv");
     let rows = [
         ("id,name\n1,Ada\n2,Grace,Hopper\n3,Edsger\n", "line 3 of ", "has 3 fields, expected 2"),
-        ("id,name\n1,Ada\n2\n3,Edsger\n", "line 3 of ", "1 fields, expected 2"),
+        ("id,name\n1,Ada\n2\n3,Edsger\n", "line 3 of ", "1 field, expected 2"),
         ("id,name\n1,Ada\nx,Grace\n3,Edsger\n", "line 3 of ", "'x' in column id is not Int64"),
     ];
     for (text, line, what) in rows {

@@ -14,6 +14,7 @@ use selvedge_model::commit::WriteKind;
 use selvedge_model::failure::HasFailure as _;
 use selvedge_model::manifest::{ManifestError, ManifestRow, accept};
 use selvedge_model::run::{Counters, RunEvent};
+use selvedge_model::words::counted;
 use selvedge_model::{Domain, Failure, Retry, StatementAttempt};
 
 use super::run::OpenRun;
@@ -45,7 +46,7 @@ impl Driver {
             // Planning refused a table that exists; publishing has replaced whatever lay there.
             self.engine.catalog().create_table(table, false, true)?;
         }
-        let message = format!("{} rows written to {}", written.rows_written, write.target);
+        let message = format!("{} written to {}", counted(written.rows_written, "row"), write.target);
         Ok(Done { written, message, ..Done::default() })
     }
 

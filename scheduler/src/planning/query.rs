@@ -8,6 +8,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, SelectItem, SetExpr, Statement as SqlStatement};
 use selvedge_engine::error::{classify, misused_function};
 use selvedge_model::Failure;
+use selvedge_model::words::counted;
 
 use super::statement::Context;
 use super::{calls, errors, names};
@@ -119,7 +120,8 @@ pub(super) fn check_names(context: &Context<'_>, columns: &[Ident], plan: &Logic
     let given = plan.schema().fields().len();
     match columns.last() {
         Some(last) if columns.len() != given => {
-            let cause = format!("{} columns are named, but the query has {given}", columns.len());
+            let are = if columns.len() == 1 { "is" } else { "are" };
+            let cause = format!("{} {are} named, but the query has {given}", counted(columns.len(), "column"));
             Err(Failure::user("SCHEMA_MISMATCH", cause).at(context.statement.place_of_ident(last)))
         }
         _ => Ok(()),

@@ -15,6 +15,7 @@ use selvedge_engine::write::list_visible;
 use selvedge_model::Failure;
 use selvedge_model::commit::WriteKind;
 use selvedge_model::failure::HasFailure as _;
+use selvedge_model::words::counted;
 
 use super::{PlannedWrite, Planner, names};
 
@@ -113,7 +114,7 @@ pub(super) async fn empty_only(planner: &Planner, location: &Location, hint: &st
     match list_visible(planner.engine.stores(), location, &[]).await {
         Ok(files) if files.is_empty() => Ok(()),
         Ok(files) => {
-            let cause = format!("{location} is not empty: it holds {} files", files.len());
+            let cause = format!("{location} is not empty: it holds {}", counted(files.len(), "file"));
             Err(Failure::user("LOCATION_NOT_EMPTY", cause).with_hint(hint))
         }
         Err(failure) if matches!(failure.code.as_str(), "FILE_NOT_FOUND" | "NOT_FOUND") => Ok(()),
