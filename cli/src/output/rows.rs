@@ -15,10 +15,10 @@ use arrow::error::ArrowError;
 use arrow::json::LineDelimitedWriter;
 use arrow::json::writer::{JsonArray, LineDelimited, WriterBuilder as JsonWriterBuilder};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use selvedge_model::words::counted;
 
 use super::{Format, Grid};
 use crate::error::CliError;
-use selvedge_model::words::counted;
 
 /// A table shows this many rows.
 pub const MAX_TABLE_ROWS: usize = 1000;

@@ -6,7 +6,7 @@ use ballista_scheduler::planner::{DefaultDistributedPlanner, DistributedPlanner 
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{ExecutionPlan, Partitioning, displayable};
+use datafusion::physical_plan::{Partitioning, displayable};
 
 use super::describe::sources;
 use super::{failures, server};
