@@ -164,7 +164,7 @@ impl Report {
     pub fn finish(self) -> Outcome<bool> {
         let machine = &self.machine;
         println!(
-            "{} at scale factor {} on {} ({} cores, {} GiB): {} executors of {} vcores",
+            "{} at scale factor {} on {} (cores: {}, memory: {} GiB); executors: {}, vcores of each: {}",
             self.benchmark,
             self.scale_factor,
             machine.processor,

@@ -49,7 +49,10 @@ impl Stage {
             let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
             (text(&data), text(&local.path().join("out")), None, None)
         };
-        eprintln!("Cluster: 1 scheduler, {} executors of {} vcores, {}", setup.executors, setup.vcores, setup.memory);
+        eprintln!(
+            "Cluster: 1 scheduler; executors: {}; of each, vcores: {}, memory: {}",
+            setup.executors, setup.vcores, setup.memory
+        );
         let cluster = Cluster::start(ClusterOptions {
             executors: usize::from(setup.executors),
             vcores: usize::from(setup.vcores),

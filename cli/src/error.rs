@@ -59,6 +59,11 @@ impl CliError {
         Self::Failed(Box::new(Failure::user(code, cause).with_hint(hint)))
     }
 
+    /// A call that cannot be meant as it is.
+    pub fn usage(code: &str, cause: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage(Box::new(Failure::user(code, cause).with_hint(hint)))
+    }
+
     /// What the process exits with.
     pub fn exit_code(&self) -> u8 {
         match self {

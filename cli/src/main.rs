@@ -35,9 +35,10 @@ const THREAD_STACK_BYTES: usize = 16 * 1024 * 1024;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::look(cli.global.color.unwrap_or_default());
+    let format = cli.global.format.unwrap_or_default();
     let result = start(cli, terminal);
     if let Err(error) = &result {
-        report::print(error);
+        report::print(error, format);
     }
     ExitCode::from(result.err().map_or(0, |error| error.exit_code()))
 }

@@ -1,12 +1,14 @@
 //! Prints failures: what failed, `--> file:line:column` with the line and a caret under the place, what to do, and then the
-//! other problems found. [`render`] is pure; [`print`] puts it on stderr.
+//! other problems found. [`render`] is pure; [`print`] puts it on stderr, and for programs as JSON on stdout.
 
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 use selvedge::model::{Domain, Failure, HasFailure as _, Place};
+use selvedge_model::words::counted;
 
 use crate::error::CliError;
+use crate::output::Format;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const MARK: Style = AnsiColor::Red.on_default().bold();
@@ -17,8 +19,15 @@ const STRONG: Style = Style::new().bold();
 /// A line longer than this is cut around the caret.
 const MAX_LINE_CHARS: usize = 120;
 
-/// Prints why a command failed.
-pub fn print(error: &CliError) {
+/// Prints why a command failed. Where JSON is asked for, stdout gets it too: a program should not have to read prose.
+pub fn print(error: &CliError, format: Format) {
+    if format == Format::Json
+        && let Some(line) = as_json(error)
+    {
+        use std::io::Write as _;
+        // That nobody reads it is no second failure.
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
     match error {
         CliError::Closed => {}
         CliError::LeftRunning(run) => {
@@ -27,6 +36,14 @@ pub fn print(error: &CliError) {
             );
         }
         error => anstream::eprint!("{}", render(&error.failure(), error.file())),
+    }
+}
+
+/// `{"failure": {...}}` on one line, so that it can stand behind rows; `None` where the document that was printed has it.
+fn as_json(error: &CliError) -> Option<String> {
+    match error {
+        CliError::Closed | CliError::LeftRunning(_) | CliError::Run { .. } => None,
+        error => serde_json::to_string(&serde_json::json!({ "failure": error.failure() })).ok(),
     }
 }
 
@@ -39,7 +56,7 @@ pub fn render(failure: &Failure, file: Option<&str>) -> String {
         one(&mut out, other, file);
     }
     if !failure.others.is_empty() {
-        let _ = writeln!(out, "\n{STRONG}{} problems{STRONG:#}", failure.others.len() + 1);
+        let _ = writeln!(out, "\n{STRONG}{}{STRONG:#}", counted(failure.others.len() + 1, "problem"));
     }
     out
 }
@@ -121,6 +138,16 @@ mod tests {
                         |       ^\n   \
                         hint: did you mean 'orders'?\n";
         assert_eq!(plain(&failure, Some("job.sql")), expected);
+    }
+
+    #[test]
+    fn programs_get_one_object_on_one_line() {
+        let failure = Failure::user("SYNTAX_ERROR", "no statement begins with 'SELEC'").at(at(1, 1, "SELEC 1"));
+        let line = as_json(&CliError::Usage(Box::new(failure))).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&value["failure"]["code"], line.lines().count()), (&"SYNTAX_ERROR".into(), 1));
+        assert_eq!(value["failure"]["place"]["line_text"], "SELEC 1");
+        assert!(as_json(&CliError::Closed).is_none());
     }
 
     #[test]

@@ -96,10 +96,15 @@ impl Selvedge {
     }
 }
 
-/// `HOST:PORT` becomes `http://HOST:PORT`; anything that is not plain HTTP with a host is refused.
+/// `HOST:PORT` becomes `http://HOST:PORT`; anything that is not plain HTTP with a host is refused. A bare name is more likely
+/// a slip than a scheduler on port 80.
 fn normalise(uri: &str) -> Result<String> {
     let full = if uri.contains("://") { uri.to_owned() } else { format!("http://{uri}") };
     let bad = |reason: &str| Error::Address { address: uri.to_owned(), reason: reason.to_owned() };
+    let has_port = |text: &str| text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if !uri.is_empty() && !uri.contains("://") && !has_port(uri.trim_end_matches('/')) {
+        return Err(bad("it is neither a URL nor HOST:PORT"));
+    }
     let url = url::Url::parse(&full).map_err(|e| bad(&e.to_string()))?;
     match url.scheme() {
         "http" if url.host_str().is_some_and(|h| !h.is_empty()) => Ok(full.trim_end_matches('/').to_owned()),
@@ -117,7 +122,7 @@ mod tests {
     fn addresses_are_completed_or_refused_with_a_reason() {
         assert_eq!(normalise("127.0.0.1:50050").unwrap(), "http://127.0.0.1:50050");
         assert_eq!(normalise("http://host:1/").unwrap(), "http://host:1");
-        for (bad, why) in [("https://h:1", "TLS"), ("s3://b", "scheme"), ("", "host")] {
+        for (bad, why) in [("https://h:1", "TLS"), ("s3://b", "scheme"), ("", "host"), ("foo", "HOST:PORT")] {
             let error = normalise(bad).unwrap_err();
             assert!(error.to_string().contains(why), "{error}");
             assert_eq!(error.exit_code(), 2);

@@ -1,8 +1,8 @@
 //! What goes wrong in the engine, and what kind of failure it is.
 //!
 //! Everything that fails below us is turned into a [`Failure`] here and nowhere else: who has to act, whether to retry, a
-//! stable code, and words for a person who wrote SQL. Nothing here logs. `error/datafusion.rs` and `error/store.rs` hold
-//! the tables.
+//! stable code, and words for a person who wrote SQL. Nothing here logs. `error/datafusion_error.rs` and
+//! `error/store_error.rs` hold the tables.
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -10,11 +10,13 @@ use selvedge_model::Failure;
 use selvedge_model::failure::HasFailure;
 
 mod datafusion_error;
+mod function;
 mod near;
 mod reading;
 mod store_error;
 
 pub use datafusion_error::{classify, span_of};
+pub use function::misused_function;
 pub use near::{nearest, or_list};
 pub(crate) use reading::{Reading, Start, classify_reading, named};
 pub use store_error::classify_store;
@@ -94,6 +96,16 @@ impl HasFailure for EngineError {
     }
 }
 
+/// Why a port cannot be listened on: scheduler and executor say it alike. `said` names the address.
+pub fn listen_failure(said: String, cause: &std::io::Error) -> Failure {
+    match cause.kind() {
+        std::io::ErrorKind::AddrInUse => Failure::user("PORT_IN_USE", said)
+            .with_hint("Stop the process that uses this port, or choose another one; port 0 takes a free one"),
+        _ => Failure::user("CANNOT_LISTEN", said)
+            .with_hint("Name an address of this machine, and a port that this user may listen on"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use selvedge_model::{Domain, Retry};
@@ -107,6 +119,13 @@ mod tests {
         assert_eq!(classify(&wrapped), failure);
         let shared = DataFusionError::Shared(std::sync::Arc::new(wrapped));
         assert_eq!(classify(&shared), failure);
+    }
+
+    #[test]
+    fn a_port_in_use_has_a_code_of_its_own() {
+        let code = |kind: std::io::ErrorKind| listen_failure("cannot listen".into(), &kind.into()).code;
+        assert_eq!(code(std::io::ErrorKind::AddrInUse), "PORT_IN_USE");
+        assert_eq!(code(std::io::ErrorKind::AddrNotAvailable), "CANNOT_LISTEN");
     }
 
     #[test]

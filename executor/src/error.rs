@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use selvedge_engine::error::EngineError;
+use selvedge_engine::error::{EngineError, listen_failure};
 use selvedge_model::failure::{Failure, HasFailure};
 
 /// Why an executor does not start or stops.
@@ -52,9 +52,7 @@ impl HasFailure for ExecutorError {
         match self {
             Self::WorkDir { .. } => Failure::user("WORK_DIR_UNUSABLE", self.to_string())
                 .with_hint("Name a directory on a local disk that this user may write to, with --work-dir"),
-            Self::Listen { .. } => {
-                Failure::user("PORT_IN_USE", self.to_string()).with_hint("Choose another port, or 0 for a free one")
-            }
+            Self::Listen { cause, .. } => listen_failure(self.to_string(), cause),
             Self::SchedulerAddress { .. } => {
                 Failure::user("BAD_CONFIG", self.to_string()).with_hint("It looks like http://127.0.0.1:50050")
             }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use selvedge_engine::shuffle::is_plain_path;
 use selvedge_engine::shuffle::peer::{ByteRange, CHUNK_BYTES, MAX_RANGES, ReadRequest};
+use selvedge_model::words::counted;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Status;
 
@@ -78,7 +79,7 @@ fn open(folder: &Path, path: &Path, ranges: &[ByteRange]) -> io::Result<(File, V
     let ranges = if ranges.is_empty() { &whole[..] } else { ranges };
     let within = ranges.iter().map(|range| match range.end.unwrap_or(meta.len()) {
         end if range.start <= end && end <= meta.len() => Ok((range.start, end)),
-        _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("the file has {} bytes", meta.len()))),
+        _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("the file has {}", counted(meta.len(), "byte")))),
     });
     Ok((file, within.collect::<io::Result<_>>()?))
 }

@@ -11,6 +11,7 @@ pub mod liveness;
 pub mod manifest;
 pub mod params;
 pub mod run;
+pub mod words;
 
 pub use failure::{Domain, Failure, Place, Retry};
 pub use id::{ExecutorId, RunId, StatementAttempt, TaskRef};

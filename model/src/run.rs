@@ -73,7 +73,7 @@ pub struct Counters {
     pub rows_read: u64,
     /// Bytes that scans fetched.
     pub bytes_read: u64,
-    /// Rows that left the stage.
+    /// Rows that left the stage, for another one, the reader or a table.
     pub rows_out: u64,
     /// Shuffle bytes written.
     pub shuffle_bytes_written: u64,

@@ -7,59 +7,31 @@ use selvedge_model::run::{Counters, RunRecord, RunState, StageRecord, StatementR
 
 use crate::{WireError, v1};
 
-impl From<RunState> for v1::RunState {
-    fn from(state: RunState) -> Self {
-        match state {
-            RunState::Queued => Self::Queued,
-            RunState::Running => Self::Running,
-            RunState::Succeeded => Self::Succeeded,
-            RunState::Failed => Self::Failed,
-            RunState::Cancelled => Self::Cancelled,
+/// A state and what stands for it on the wire: one table, read both ways.
+macro_rules! states {
+    ($state:ident, $field:literal, [$($name:ident),+]) => {
+        impl From<$state> for v1::$state {
+            fn from(state: $state) -> Self {
+                match state {
+                    $($state::$name => Self::$name,)+
+                }
+            }
         }
-    }
+
+        impl TryFrom<v1::$state> for $state {
+            type Error = WireError;
+            fn try_from(state: v1::$state) -> Result<Self, WireError> {
+                match state {
+                    v1::$state::Unspecified => Err(WireError::UnknownEnum { field: $field, value: 0 }),
+                    $(v1::$state::$name => Ok(Self::$name),)+
+                }
+            }
+        }
+    };
 }
 
-impl TryFrom<v1::RunState> for RunState {
-    type Error = WireError;
-    fn try_from(state: v1::RunState) -> Result<Self, WireError> {
-        match state {
-            v1::RunState::Unspecified => Err(WireError::UnknownEnum { field: "state", value: 0 }),
-            v1::RunState::Queued => Ok(Self::Queued),
-            v1::RunState::Running => Ok(Self::Running),
-            v1::RunState::Succeeded => Ok(Self::Succeeded),
-            v1::RunState::Failed => Ok(Self::Failed),
-            v1::RunState::Cancelled => Ok(Self::Cancelled),
-        }
-    }
-}
-
-impl From<StatementState> for v1::StatementState {
-    fn from(state: StatementState) -> Self {
-        match state {
-            StatementState::Pending => Self::Pending,
-            StatementState::Running => Self::Running,
-            StatementState::Publishing => Self::Publishing,
-            StatementState::Succeeded => Self::Succeeded,
-            StatementState::Failed => Self::Failed,
-            StatementState::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
-impl TryFrom<v1::StatementState> for StatementState {
-    type Error = WireError;
-    fn try_from(state: v1::StatementState) -> Result<Self, WireError> {
-        match state {
-            v1::StatementState::Unspecified => Err(WireError::UnknownEnum { field: "statement.state", value: 0 }),
-            v1::StatementState::Pending => Ok(Self::Pending),
-            v1::StatementState::Running => Ok(Self::Running),
-            v1::StatementState::Publishing => Ok(Self::Publishing),
-            v1::StatementState::Succeeded => Ok(Self::Succeeded),
-            v1::StatementState::Failed => Ok(Self::Failed),
-            v1::StatementState::Cancelled => Ok(Self::Cancelled),
-        }
-    }
-}
+states!(RunState, "state", [Queued, Running, Succeeded, Failed, Cancelled]);
+states!(StatementState, "statement.state", [Pending, Running, Publishing, Succeeded, Failed, Cancelled]);
 
 impl From<Counters> for v1::Counters {
     fn from(counters: Counters) -> Self {
@@ -289,6 +261,22 @@ mod tests {
     fn a_full_run_survives_the_wire_whole() {
         let record = full();
         assert_eq!(RunRecord::try_from(v1::Run::from(record.clone())).unwrap(), record);
+    }
+
+    #[test]
+    fn every_state_comes_back_as_it_went() {
+        use RunState::{Cancelled, Failed, Queued, Running, Succeeded};
+        for state in [Queued, Running, Succeeded, Failed, Cancelled] {
+            let wire = v1::RunState::from(state);
+            assert_eq!((RunState::try_from(wire), format!("{wire:?}")), (Ok(state), format!("{state:?}")));
+        }
+        let open = [StatementState::Pending, StatementState::Running, StatementState::Publishing];
+        let ended = [StatementState::Succeeded, StatementState::Failed, StatementState::Cancelled];
+        for state in open.into_iter().chain(ended) {
+            let wire = v1::StatementState::from(state);
+            assert_eq!((StatementState::try_from(wire), format!("{wire:?}")), (Ok(state), format!("{state:?}")));
+        }
+        assert!(RunState::try_from(v1::RunState::Unspecified).is_err());
     }
 
     #[test]

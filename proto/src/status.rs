@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use prost::Message as _;
+use selvedge_model::words::counted;
 use selvedge_model::{Domain, Failure};
 use tonic::{Code, Status};
 
@@ -33,8 +34,8 @@ pub fn status_from(failure: &Failure) -> Status {
         if status.encoded_len() > MAX_DETAIL_BYTES {
             status.failures.pop();
             let rest = total - done;
-            let more =
-                Failure::new(failure.domain, failure.retry, "MORE_PROBLEMS", format!("and {rest} more problems"));
+            let cause = format!("and {}", counted(rest, "more problem"));
+            let more = Failure::new(failure.domain, failure.retry, "MORE_PROBLEMS", cause);
             status.failures.push(more.into());
             break;
         }

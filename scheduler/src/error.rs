@@ -5,7 +5,7 @@
 
 use std::io;
 
-use selvedge_engine::error::EngineError;
+use selvedge_engine::error::{EngineError, listen_failure};
 use selvedge_model::failure::{Failure, HasFailure};
 
 /// Why the scheduler could not start or carry on.
@@ -43,14 +43,7 @@ impl HasFailure for SchedulerError {
         match self {
             Self::Host(_) => Failure::internal("ENGINE", self.to_string()),
             Self::Engine(error) => error.failure(),
-            Self::Listen { source, .. } => {
-                let failure = Failure::user("CANNOT_LISTEN", self.to_string());
-                match source.kind() {
-                    io::ErrorKind::AddrInUse => failure
-                        .with_hint("Stop the process that uses this port, or choose another with --listen and --http"),
-                    _ => failure,
-                }
-            }
+            Self::Listen { source, .. } => listen_failure(self.to_string(), source),
             Self::Serve { .. } => Failure::internal("SERVER_STOPPED", self.to_string()),
             Self::Failed(failure) => failure.clone(),
         }

@@ -173,8 +173,40 @@ fn missing_file() {
 
 #[test]
 fn missing_script() {
-    let output = Selvedge::new().unwrap().run(&["run", "no-such-script.sql"]).unwrap();
-    expect_refused(&output, REFUSED, &["no-such-script.sql"]);
+    let cli = Selvedge::new().unwrap();
+    // The same wherever a script is read, and before anybody is asked for a scheduler's answer.
+    for command in [vec!["run"], vec!["sql"], vec!["--scheduler", "http://127.0.0.1:1", "submit"]] {
+        let args: Vec<&str> = command.into_iter().chain(["no-such-script.sql"]).collect();
+        expect_refused(&cli.run(&args).unwrap(), USAGE, &["no-such-script.sql", "FILE_NOT_FOUND"]);
+    }
+}
+
+#[test]
+fn scheduler_address_that_is_none() {
+    let cli = Selvedge::new().unwrap();
+    let commands = [vec!["sql", "-c", "SELECT 1"], vec!["runs", "list"], vec!["executors", "list"], vec!["executor"]];
+    for command in commands {
+        let args: Vec<&str> = ["--scheduler", "foo"].into_iter().chain(command).collect();
+        expect_refused(&cli.run(&args).unwrap(), USAGE, &["'foo'", "http://"]);
+    }
+}
+
+#[test]
+fn wrong_arguments_of_a_function() {
+    let desk = Desk::new();
+    let call = "SELECT n_nationkey,\n  upper(n_name),\n  upper(n_nationkey, 2)\nFROM nation;\n";
+    let output = desk.run(&format!("{}{call}", desk.tables()), &[]);
+    expect_refused(&output, FAILED, &["INVALID_ARGUMENTS", "upper(string)", "job.sql:5:3", "^"]);
+}
+
+#[test]
+fn a_refusal_is_json_where_json_is_asked_for() {
+    let desk = Desk::new();
+    let output = desk.run("SELEC 1;\n", &["--format", "json"]);
+    expect_refused(&output, FAILED, &["SELEC"]);
+    let printed = output.json().unwrap();
+    assert_eq!(printed["failure"]["code"], "SYNTAX_ERROR", "{}", output.report());
+    assert_eq!(printed["failure"]["place"]["line"], 1, "{}", output.report());
 }
 
 fn s3_table(root: &str) -> String {
@@ -273,7 +305,7 @@ fn port_in_use() {
     for flags in [["--listen", &address, "--http", "127.0.0.1:0"], ["--http", &address, "--listen", "127.0.0.1:0"]] {
         let args: Vec<&str> = std::iter::once("scheduler").chain(flags).collect();
         let output = Selvedge::new().unwrap().dir(Desk::new().dir.path()).run(&args).unwrap();
-        expect_refused(&output, REFUSED, &[&address, "in use"]);
+        expect_refused(&output, FAILED, &[&address, "in use", "PORT_IN_USE"]);
     }
 }
 

@@ -78,6 +78,41 @@ fn scheduler_flags_become_configuration_keys() {
     assert_eq!(flags.flags, [("listen", "0.0.0.0:1".to_owned()), ("log.format", "json".to_owned())]);
 }
 
+/// Adds the path and flags of each command that does something.
+fn leaves(command: &clap::Command, path: &str, into: &mut Vec<(String, Vec<String>)>) {
+    let mut subcommands = command.get_subcommands().filter(|c| c.get_name() != "help").peekable();
+    if subcommands.peek().is_none() {
+        let own = command.get_arguments().filter(|a| !a.is_global_set());
+        let flags = own.filter_map(clap::Arg::get_long).filter(|long| !["help", "version"].contains(long));
+        into.push((path.to_owned(), flags.map(|long| format!("--{long}")).collect()));
+    }
+    for c in subcommands {
+        leaves(c, format!("{path} {}", c.get_name()).trim(), into);
+    }
+}
+
+#[test]
+fn the_documentation_has_every_command_with_its_flags() {
+    let docs = include_str!("../../../docs/cli.md");
+    let mut commands = Vec::new();
+    leaves(&<Cli as clap::CommandFactory>::command(), "", &mut commands);
+    assert!(commands.len() > 10, "{commands:?}");
+    for (path, flags) in commands {
+        let row = docs.lines().find(|line| line.starts_with(&format!("| `{path}` |")));
+        let row = row.unwrap_or_else(|| panic!("docs/cli.md has no row for `{path}`"));
+        let documented: Vec<&str> =
+            row.split(['`', ' ', '/', ',', '\\']).filter(|word| word.starts_with("--")).collect();
+        assert_eq!(
+            documented.iter().filter(|f| !flags.iter().any(|flag| flag == *f)).count(),
+            0,
+            "{path}: {documented:?}"
+        );
+        for flag in flags {
+            assert!(documented.contains(&flag.as_str()), "docs/cli.md: the row of `{path}` lacks {flag}");
+        }
+    }
+}
+
 #[test]
 fn the_global_flags_may_stand_anywhere() {
     for line in ["--format json runs list --scheduler http://h:1", "runs list --scheduler http://h:1 --format json"] {

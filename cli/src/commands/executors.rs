@@ -2,6 +2,7 @@
 
 use selvedge::Selvedge;
 use selvedge::model::ExecutorId;
+use selvedge_model::words::counted;
 
 use super::stdout;
 use crate::error::CliError;
@@ -15,7 +16,8 @@ pub(super) async fn list(scheduler: &str, format: Format) -> Result<(), CliError
 pub(super) async fn drain(scheduler: &str, id: &ExecutorId, format: Format) -> Result<(), CliError> {
     let executor = Selvedge::connect(scheduler).await?.drain(id).await?;
     if format == Format::Table {
-        anstream::eprintln!("executor {id} takes no new task, ends the {} it runs, and leaves", executor.running_tasks);
+        let running = counted(executor.running_tasks, "task");
+        anstream::eprintln!("executor {id} takes no new task, ends the {running} it runs, and leaves");
         return Ok(());
     }
     print_executors(&mut stdout(), format, &[executor])

@@ -20,7 +20,7 @@ pub struct ScriptText {
 /// Reads a script.
 ///
 /// # Errors
-/// When there is none, or it is not text.
+/// When there is none, or it is not text: wrong usage, since it is the call that names it.
 pub fn read(source: ScriptSource) -> Result<ScriptText, CliError> {
     match source {
         ScriptSource::Text(text) => Ok(ScriptText { text, name: "-c".to_owned() }),
@@ -45,21 +45,23 @@ fn file(path: &Path) -> Result<ScriptText, CliError> {
         Ok(bytes) => text(bytes, &name),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let hint = "give the path of a SQL file; jobs kept on the scheduler cannot be submitted by name yet";
-            Err(CliError::user("FILE_NOT_FOUND", format!("there is no file '{name}'"), hint))
+            Err(CliError::usage("FILE_NOT_FOUND", format!("there is no file '{name}'"), hint))
         }
-        Err(e) => Err(CliError::local(&format!("cannot read '{name}'"), &e)),
+        Err(e) => {
+            Err(CliError::usage("BAD_SCRIPT", format!("cannot read '{name}': {e}"), "give the path of a SQL file"))
+        }
     }
 }
 
 fn text(bytes: Vec<u8>, name: &str) -> Result<ScriptText, CliError> {
     if bytes.len() as u64 > MAX_SCRIPT_BYTES {
         let cause = format!("'{name}' is larger than 16 MiB: it is hardly a SQL script");
-        return Err(CliError::user("BAD_SCRIPT", cause, ""));
+        return Err(CliError::usage("BAD_SCRIPT", cause, ""));
     }
     let text = String::from_utf8(bytes)
-        .map_err(|_| CliError::user("BAD_SCRIPT", format!("'{name}' is not UTF-8 text"), "save it as UTF-8"))?;
+        .map_err(|_| CliError::usage("BAD_SCRIPT", format!("'{name}' is not UTF-8 text"), "save it as UTF-8"))?;
     if text.trim().is_empty() {
-        return Err(CliError::user("BAD_SCRIPT", format!("'{name}' is empty"), "a script has at least one statement"));
+        return Err(CliError::usage("BAD_SCRIPT", format!("'{name}' is empty"), "a script has at least one statement"));
     }
     Ok(ScriptText { text, name: name.to_owned() })
 }
@@ -72,9 +74,15 @@ mod tests {
 
     #[test]
     fn what_is_no_script_is_refused_with_a_reason() {
-        let code = |source| read(source).err().unwrap().failure().code;
-        assert_eq!(code(ScriptSource::File("/no/such.sql".into())), "FILE_NOT_FOUND");
-        assert_eq!(text(vec![0xff, 0xfe], "x").err().unwrap().failure().code, "BAD_SCRIPT");
-        assert_eq!(text(b" \n".to_vec(), "x").err().unwrap().failure().code, "BAD_SCRIPT");
+        let refused = [
+            (read(ScriptSource::File("/no/such.sql".into())), "FILE_NOT_FOUND"),
+            (read(ScriptSource::File("/".into())), "BAD_SCRIPT"),
+            (text(vec![0xff, 0xfe], "x"), "BAD_SCRIPT"),
+            (text(b" \n".to_vec(), "x"), "BAD_SCRIPT"),
+        ];
+        for (read, code) in refused {
+            let error = read.err().unwrap();
+            assert_eq!((error.failure().code.as_str(), error.exit_code()), (code, 2));
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use selvedge::Submission;
 use selvedge::model::{RunRecord, RunState};
+use selvedge_model::words::counted;
 
 use crate::args::Target;
 use crate::commands::{Engine, stdout};
@@ -40,7 +41,7 @@ pub async fn demo(scale: f64, target: &Target, terminal: Terminal, format: Forma
     let engine = Engine::open(target, terminal).await?;
     let (what, since) = match target {
         Target::Embedded(o) => {
-            (format!("starting a scheduler and {} in this process", executors(o.executors)), started)
+            (format!("starting a scheduler and {} in this process", counted(o.executors, "executor")), started)
         }
         Target::Cluster(address) => (format!("connecting to {address}"), started),
     };
@@ -54,10 +55,6 @@ pub async fn demo(scale: f64, target: &Target, terminal: Terminal, format: Forma
         summary(&parts);
     }
     Ok(())
-}
-
-fn executors(n: usize) -> String {
-    if n == 1 { "one executor".to_owned() } else { format!("{n} executors") }
 }
 
 async fn story(
@@ -75,7 +72,7 @@ async fn story(
     let events = events::generate(&sample.join("events"), scale).await?;
     let rows: u64 = generated.iter().map(|t| t.rows).sum::<u64>() + events.rows;
     let bytes: u64 = generated.iter().map(|t| t.bytes).sum::<u64>() + events.bytes;
-    parts.add(format!("generating {} rows ({})", units::count(rows), units::bytes(bytes)), since);
+    parts.add(format!("generating {} ({})", counted(rows, "row"), units::bytes(bytes)), since);
 
     anstream::eprintln!("2. Running jobs/{JOB_NAME}: joins four tables, writes a Parquet mart partitioned by month");
     let since = Instant::now();
@@ -143,7 +140,7 @@ async fn job(engine: &Engine, dir: &Path, terminal: Terminal) -> Result<RunRecor
 fn written(run: &RunRecord) -> String {
     let rows: u64 = run.statements.iter().map(|s| s.counters.rows_written).sum();
     let files: u64 = run.statements.iter().map(|s| s.counters.files_written).sum();
-    format!(" ({} rows in {} files written)", units::count(rows), units::count(files))
+    format!(" ({} in {} written)", counted(rows, "row"), counted(files, "file"))
 }
 
 fn summary(parts: &Parts) {

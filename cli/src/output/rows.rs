@@ -8,14 +8,16 @@ use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow::buffer::NullBuffer;
 use arrow::compute::CastOptions;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::LineDelimitedWriter;
 use arrow::json::writer::{JsonArray, LineDelimited, WriterBuilder as JsonWriterBuilder};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use selvedge_model::words::counted;
 
-use super::{Format, Grid, units};
+use super::{Format, Grid};
 use crate::error::CliError;
 
 /// A table shows this many rows.
@@ -75,13 +77,11 @@ impl<W: Write> Rows<W> {
         match &self.sink {
             Sink::Table { first } => {
                 write!(self.out, "{}", grid(&self.schema, first)?.render())?;
-                let count = units::count(self.rows as u64);
-                match self.rows {
-                    1 => writeln!(self.out, "(1 row)")?,
-                    n if n <= MAX_TABLE_ROWS => writeln!(self.out, "({count} rows)")?,
-                    _ => {
-                        writeln!(self.out, "({count} rows, the first {MAX_TABLE_ROWS} shown; --format csv prints all)")?
-                    }
+                let count = counted(self.rows, "row");
+                if self.rows <= MAX_TABLE_ROWS {
+                    writeln!(self.out, "({count})")?;
+                } else {
+                    writeln!(self.out, "({count}, the first {MAX_TABLE_ROWS} shown; --format csv prints all)")?;
                 }
             }
             Sink::Json => {}
@@ -122,20 +122,38 @@ fn csv(out: &mut impl Write, batch: &RecordBatch, header: bool) -> Result<(), Cl
         writeln!(out, "{}", names.join(","))?;
     }
     let options = FormatOptions::default().with_display_error(true);
-    let formatters =
-        batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options)).collect::<Result<Vec<_>, _>>()?;
+    let columns = batch.columns().iter().map(|c| Cells::new(c, &options)).collect::<Result<Vec<_>, _>>()?;
     for row in 0..batch.num_rows() {
-        for (i, (formatter, column)) in formatters.iter().zip(batch.columns()).enumerate() {
+        for (i, column) in columns.iter().enumerate() {
             if i > 0 {
                 out.write_all(b",")?;
             }
-            if column.is_valid(row) {
-                out.write_all(csv_field(&formatter.value(row).to_string()).as_bytes())?;
+            if let Some(text) = column.get(row) {
+                out.write_all(csv_field(&text).as_bytes())?;
             }
         }
         out.write_all(b"\n")?;
     }
     Ok(())
+}
+
+/// The values of a column as text.
+struct Cells<'a> {
+    formatter: ArrayFormatter<'a>,
+    /// Logical ones: a column of untyped NULLs, and dictionaries, say by their mask alone that nothing is NULL.
+    nulls: Option<NullBuffer>,
+}
+
+impl<'a> Cells<'a> {
+    fn new(column: &'a ArrayRef, options: &FormatOptions<'a>) -> Result<Self, ArrowError> {
+        Ok(Self { formatter: ArrayFormatter::try_new(column, options)?, nulls: column.logical_nulls() })
+    }
+
+    /// `None` is NULL.
+    fn get(&self, row: usize) -> Option<String> {
+        let is_null = self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+        (!is_null).then(|| self.formatter.value(row).to_string())
+    }
 }
 
 /// Quoted where it must be; an empty string always is.
@@ -169,9 +187,8 @@ fn is_plain(data_type: &DataType) -> bool {
 
 fn as_text(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let options = CastOptions::default().format_options;
-    let formatter = ArrayFormatter::try_new(column, &options)?;
-    let text: StringArray =
-        (0..column.len()).map(|i| column.is_valid(i).then(|| formatter.value(i).to_string())).collect();
+    let cells = Cells::new(column, &options)?;
+    let text: StringArray = (0..column.len()).map(|row| cells.get(row)).collect();
     Ok(Arc::new(text))
 }
 
@@ -181,10 +198,9 @@ fn grid(schema: &Schema, batches: &[RecordBatch]) -> Result<Grid, ArrowError> {
     let mut grid = Grid::with_alignment(names, right);
     let options = FormatOptions::default().with_null("NULL").with_display_error(true);
     for batch in batches {
-        let columns =
-            batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options)).collect::<Result<Vec<_>, _>>()?;
+        let columns = batch.columns().iter().map(|c| Cells::new(c, &options)).collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
-            grid.row(columns.iter().map(|c| c.value(row).to_string()));
+            grid.row(columns.iter().map(|c| c.get(row).unwrap_or_else(|| "NULL".to_owned())));
         }
     }
     Ok(grid)

@@ -65,6 +65,18 @@ fn csv_has_one_header_however_many_batches_and_tells_null_from_empty() {
 }
 
 #[test]
+fn nulls_without_a_type_of_their_own_are_nulls() {
+    let untyped = Arc::new(arrow::array::NullArray::new(1)) as ArrayRef;
+    let values = Arc::new(StringArray::from(vec![None::<&str>])) as ArrayRef;
+    let keys = arrow::array::Int32Array::from(vec![0]);
+    let dictionary = Arc::new(arrow::array::DictionaryArray::<Int32Type>::new(keys, values)) as ArrayRef;
+    let batch = RecordBatch::try_from_iter_with_nullable([("n", untyped, true), ("d", dictionary, true)]).unwrap();
+    assert_eq!(printed(Format::Csv, &[batch.clone()]), "n,d\n,\n");
+    assert!(printed(Format::Json, &[batch.clone()]).starts_with(r#"{"n":null,"#));
+    assert_eq!(printed(Format::Table, &[batch]).lines().nth(2).unwrap().matches("NULL").count(), 2);
+}
+
+#[test]
 fn an_empty_result_still_has_its_header() {
     let empty = RecordBatch::new_empty(sample().schema());
     assert_eq!(printed(Format::Csv, &[empty.clone()]), "i,f,d,s,b,day,ts,tz,x\n");

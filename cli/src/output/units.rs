@@ -1,19 +1,7 @@
 //! Numbers for people: counts, sizes, durations, times. The one place that decides how they look.
 
 use chrono::{DateTime, Utc};
-
-/// `1,234,567`.
-pub fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
+pub use selvedge_model::words::grouped as count;
 
 /// `34.1 MiB`.
 pub fn bytes(n: u64) -> String {
@@ -66,7 +54,6 @@ mod tests {
 
     #[test]
     fn numbers_read_as_people_write_them() {
-        assert_eq!([count(0), count(999), count(1_000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([bytes(512), bytes(1_536), bytes(35_756_441)], ["512 B", "1.50 KiB", "34.1 MiB"]);
         assert_eq!(bytes(u64::MAX), "16384 PiB");
         assert_eq!(

@@ -1,6 +1,7 @@
 //! What there is to say about a run, without saying it: pure, time comes in.
 
 use selvedge::model::{RunRecord, StageRecord, StatementRecord, StatementState};
+use selvedge_model::words::counted;
 
 use crate::output::units;
 
@@ -26,7 +27,7 @@ impl StageProgress {
 
     /// `1,200,000 rows, 34 MiB, about 12.0 s left`.
     pub fn figures(&self) -> String {
-        let mut parts = vec![format!("{} rows", units::count(self.rows))];
+        let mut parts = vec![counted(self.rows, "row")];
         if self.bytes > 0 {
             parts.push(units::bytes(self.bytes));
         }
@@ -105,9 +106,8 @@ fn written(statement: &StatementRecord) -> String {
     if c.files_written == 0 {
         return String::new();
     }
-    let files =
-        if c.files_written == 1 { "1 file".to_owned() } else { format!("{} files", units::count(c.files_written)) };
-    format!(", {} rows in {files} ({}) written", units::count(c.rows_written), units::bytes(c.bytes_written))
+    let (rows, files) = (counted(c.rows_written, "row"), counted(c.files_written, "file"));
+    format!(", {rows} in {files} ({}) written", units::bytes(c.bytes_written))
 }
 
 #[cfg(test)]

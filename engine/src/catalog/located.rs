@@ -1,9 +1,9 @@
-//! A scan whose errors name the file that was being read.
+//! A scan whose errors name the file that was being read, and which counts what it reads.
 //!
 //! A file source is wrapped by one that hands everything on, except that what its morselizer does (opening files, planning
 //! what to read of them, reading) gives errors with the file in them. Executors wrap the scans of plans they have decoded,
 //! so no downcast of planning or of encoding meets the wrapper: a wrapped source cannot be encoded. The words are found in
-//! `error/reading.rs`.
+//! `error/reading.rs`, the counting stands in `counted.rs`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
+use super::counted::counted;
 use crate::error::{Reading, Start, named};
 
 /// Most bytes that are read to tell in which line of a file a part of it begins.
@@ -51,7 +52,7 @@ impl FileSource for LocatedSource {
         config: &FileScanConfig,
         partition: usize,
     ) -> Result<Arc<dyn FileOpener>> {
-        self.inner.create_file_opener(store, config, partition)
+        self.inner.create_file_opener(counted(store, self.inner.as_ref(), partition), config, partition)
     }
 
     fn create_morselizer(
@@ -60,7 +61,8 @@ impl FileSource for LocatedSource {
         config: &FileScanConfig,
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
-        let inner = self.inner.create_morselizer(Arc::clone(&store), config, partition)?;
+        let counting = counted(Arc::clone(&store), self.inner.as_ref(), partition);
+        let inner = self.inner.create_morselizer(counting, config, partition)?;
         Ok(Box::new(LocatedMorselizer {
             inner,
             store,

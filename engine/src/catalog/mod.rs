@@ -4,6 +4,7 @@
 //! lies at a location, [`table_provider`] scans it, [`prepare_scans`] makes a scan run on an executor. The catalog lives in memory for now: what makes it durable comes
 //! behind the same type. Nothing here writes files: see `write/`.
 
+mod counted;
 mod definition;
 mod files;
 mod format;

@@ -1,7 +1,8 @@
 //! What an executor does to the scans of a plan it has decoded, before it runs.
 //!
 //! Gives scans of compressed text their compression back, which is lost when DataFusion encodes a plan, and wraps all
-//! scans so that their errors name the file (`located.rs`). Not done at planning: a prepared scan cannot be encoded.
+//! scans so that their errors name the file and what they read is counted (`located.rs`). Not done at planning: a prepared
+//! scan cannot be encoded.
 
 use std::sync::Arc;
 

@@ -37,7 +37,7 @@ async fn a_bad_row_is_told_with_its_file_and_line() {
     let file = dir.path().join("people.csv");
     let rows = [
         ("id,name\n1,Ada\n2,Grace,Hopper\n3,Edsger\n", "line 3 of ", "has 3 fields, expected 2"),
-        ("id,name\n1,Ada\n2\n3,Edsger\n", "line 3 of ", "1 fields, expected 2"),
+        ("id,name\n1,Ada\n2\n3,Edsger\n", "line 3 of ", "1 field, expected 2"),
         ("id,name\n1,Ada\nx,Grace\n3,Edsger\n", "line 3 of ", "'x' in column id is not Int64"),
     ];
     for (text, line, what) in rows {
@@ -110,6 +110,39 @@ async fn a_file_that_vanished_or_cannot_be_decompressed_is_named() {
     let plain = failure_of(sent_to_an_executor(&people(&file).await).await).await;
     assert_eq!((plain.code.as_str(), plain.retry), ("CORRUPT_FILE", Retry::Never), "{plain:?}");
     assert!(plain.cause.contains("people.csv.gz"), "{}", plain.cause);
+}
+
+/// Rows and bytes that the scans of a plan counted.
+fn scanned(plan: &Arc<dyn ExecutionPlan>) -> (usize, usize) {
+    let children = plan.children().into_iter().map(scanned).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let Some(metrics) = plan.metrics().filter(|_| plan.is::<DataSourceExec>()) else { return children };
+    let bytes = metrics.sum_by_name("bytes_scanned").map_or(0, |sum| sum.as_usize());
+    (metrics.output_rows().unwrap_or(0), bytes)
+}
+
+#[tokio::test]
+async fn scans_of_every_format_count_rows_and_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().display();
+    for (format, name, options) in [
+        (Format::Csv, "a.csv", ""),
+        (Format::Json, "a.json", ""),
+        (Format::Csv, "a.csv.gz", "OPTIONS ('format.compression' 'gzip')"),
+        (Format::Parquet, "a.parquet", ""),
+    ] {
+        let at = format!("{base}/{name}");
+        let rows = "SELECT value AS id, 'Ada' AS name FROM generate_series(1, 20000)";
+        write(&format!("COPY ({rows}) TO '{at}' STORED AS {format} {options}")).await;
+        let plan = sent_to_an_executor(&resolve(format, &at).await.unwrap()).await;
+        assert_eq!(rows_of(Arc::clone(&plan)).await, 20_000);
+        let (rows, bytes) = scanned(&plan);
+        assert_eq!(rows, 20_000, "{name}");
+        let size = std::fs::metadata(&at).unwrap().len() as usize;
+        // A part of a text file reads on to the end of its last line; of Parquet the footer may be known already.
+        let least = if format == Format::Parquet { 1 } else { size };
+        let expected = least..=2 * size;
+        assert!(expected.contains(&bytes), "{name}: {bytes} of {size} bytes");
+    }
 }
 
 /// A top-k narrows its filter while it runs; the scan must see it through the wrapper.

@@ -16,6 +16,9 @@ use crate::error::or_list;
 use crate::session::DEFAULT_SCHEMA;
 use crate::store::Location;
 
+/// Tables and views that a refusal to drop a schema names.
+const NAMED: usize = 5;
+
 const INFORMATION_SCHEMA: &str = "information_schema";
 
 /// A table or a view.
@@ -85,7 +88,9 @@ impl Catalog {
             None if if_exists => Ok(()),
             None => Err(schema_not_found(name, &schemas)),
             Some(schema) if !schema.entries.is_empty() && !cascade => {
-                let cause = format!("schema {name} holds {} tables and views", schema.entries.len());
+                let named: Vec<&str> = schema.entries.keys().take(NAMED).map(String::as_str).collect();
+                let more = if schema.entries.len() > NAMED { ", ..." } else { "" };
+                let cause = format!("schema {name} is not empty: it holds {}{more}", named.join(", "));
                 Err(Failure::user("SCHEMA_NOT_EMPTY", cause).with_hint("DROP SCHEMA ... CASCADE drops them too"))
             }
             Some(_) => {

@@ -71,12 +71,7 @@ pub fn store_options(r: &mut Reader) -> Option<StoreOptions> {
     });
     let profile = r.read(S3_PROFILE.name, name);
     let base = StoreOptions::with_endpoint(endpoint?);
-    Some(StoreOptions {
-        path_style: path_style?.unwrap_or(base.path_style),
-        region: region?,
-        profile: profile?,
-        ..base
-    })
+    Some(StoreOptions { path_style: path_style?, region: region?, profile: profile?, ..base })
 }
 
 /// Reads `log.format`.
@@ -102,7 +97,7 @@ pub fn values(
         (SHUFFLE.name, shuffle.map(ToString::to_string).unwrap_or_default()),
         (S3_ENDPOINT.name, store.endpoint.as_ref().map(ToString::to_string).unwrap_or_default()),
         (S3_REGION.name, store.region.clone().unwrap_or_default()),
-        (S3_PATH_STYLE.name, store.path_style.to_string()),
+        (S3_PATH_STYLE.name, store.path_style.map_or_else(|| "auto".to_owned(), |is| is.to_string())),
         (S3_PROFILE.name, store.profile.clone().unwrap_or_default()),
         (LOG_FORMAT.name, log_format.to_owned()),
     ];

@@ -14,7 +14,8 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use selvedge_model::failure::HasFailure;
 use selvedge_model::{Domain, Failure, Retry};
 
-use super::{EngineError, classify_store, or_list};
+use super::function::misuse;
+use super::{EngineError, classify_store, nearest, or_list};
 
 /// What an error of planning or execution means.
 pub fn classify(error: &DataFusionError) -> Failure {
@@ -32,7 +33,11 @@ pub fn classify(error: &DataFusionError) -> Failure {
         DataFusionError::SQL(inner, _) => Failure::user("SYNTAX_ERROR", syntax_text(inner)),
         DataFusionError::SchemaError(inner, _) => classify_schema(inner),
         DataFusionError::Plan(text) => classify_plan(&clean(text)),
-        DataFusionError::Execution(text) => Failure::user("EXECUTION_FAILED", clean(text)),
+        DataFusionError::Execution(text) => {
+            misuse(&clean(text)).unwrap_or_else(|| Failure::user("EXECUTION_FAILED", clean(text)))
+        }
+        // DataFusion calls it its own bug when a function is called with types that it does not take.
+        DataFusionError::Internal(text) if misuse(&clean(text)).is_some() => classify_plan(&clean(text)),
         DataFusionError::NotImplemented(text) => Failure::user("NOT_SUPPORTED", clean(text)),
         DataFusionError::Configuration(text) => Failure::user("INVALID_SETTING", clean(text)),
         DataFusionError::ResourcesExhausted(text) => exhausted(&clean(text)),
@@ -180,6 +185,9 @@ fn column_not_found(field: &Column, valid: &[Column]) -> Failure {
 }
 
 fn classify_plan(text: &str) -> Failure {
+    if let Some(failure) = misuse(text) {
+        return failure;
+    }
     let lower = text.to_lowercase();
     if lower.starts_with("table '") && lower.contains("not found") {
         let name = text.split('\'').nth(1).unwrap_or_default();
@@ -192,8 +200,10 @@ fn classify_plan(text: &str) -> Failure {
     if let Some(rest) = text.strip_prefix("Invalid function '") {
         let (name, after) = rest.split_once('\'').unwrap_or((rest, ""));
         let failure = Failure::user("FUNCTION_NOT_FOUND", format!("function {name} does not exist"));
-        return match after.split_once("Did you mean") {
-            Some((_, meant)) => failure.with_hint(format!("Did you mean{}", meant.replace('\'', ""))),
+        // DataFusion names the nearest of all functions, however far away.
+        let meant = after.split_once("Did you mean").and_then(|(_, meant)| meant.split('\'').nth(1));
+        return match nearest(name, meant) {
+            Some(meant) => failure.with_hint(format!("Did you mean {meant}?")),
             None => failure,
         };
     }

@@ -26,6 +26,7 @@ async fn what_a_user_gets_wrong_is_named() {
         ("SELECT o_orderky FROM orders", "COLUMN_NOT_FOUND", "o_orderky", "Did you mean o_orderkey?"),
         ("SELECT upper FROM orders", "COLUMN_NOT_FOUND", "upper", "\"Upper\""),
         ("SELECT flor(1.5)", "FUNCTION_NOT_FOUND", "flor", "floor"),
+        ("SELECT upper(1, 2)", "INVALID_ARGUMENTS", "upper(String)", ""),
         ("SELECT o_orderkey / (o_orderkey - 1) FROM orders", "DIVISION_BY_ZERO", "division", "nullif"),
         ("SELECT CAST(o_comment AS INT) FROM orders", "BAD_DATA", "x", "try_cast"),
         ("SELECT o_orderkey FROM orders a JOIN orders b ON true", "AMBIGUOUS_COLUMN", "o_orderkey", "alias"),
@@ -37,6 +38,11 @@ async fn what_a_user_gets_wrong_is_named() {
         assert!(got.cause.contains(cause), "{sql}: {}", got.cause);
         assert!(got.hint.contains(hint), "{sql}: hint was {:?}", got.hint);
     }
+}
+
+#[tokio::test]
+async fn a_function_near_none_gets_no_suggestion() {
+    assert_eq!(failure_of("SELECT frobnicate(1)").await.hint, "");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::io;
 
 use datafusion::arrow::datatypes::Schema;
 use datafusion::error::DataFusionError;
+use selvedge_model::words::counted;
 use selvedge_model::{Domain, Failure, Retry};
 
 use super::{EngineError, classify};
@@ -118,8 +119,9 @@ fn bad_row(text: &str, at: &Reading<'_>) -> Option<(String, &'static str)> {
         let (line, rest) = number(rest)?;
         let (expected, rest) = number(after(rest, "expected ")?)?;
         let got = after(rest, "got ")?;
-        let cause = format!("{} has {got} fields, expected {expected}", at.line(line));
-        let fewer = number(got).is_some_and(|(n, _)| n < expected);
+        let (got, _) = number(got)?;
+        let cause = format!("{} has {}, expected {expected}", at.line(line), counted(got, "field"));
+        let fewer = got < expected;
         let hint = if fewer {
             "Add what is missing, or read missing fields as NULL: OPTIONS ('truncated_rows' 'true')"
         } else {

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
     DmlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, TableType, WriteOp,
 };
 use datafusion::physical_plan::ExecutionPlan;
+use selvedge_model::words::counted;
 
 use super::spec::{SinkSpec, WriteSpec};
 use super::spread::SpreadExec;
@@ -62,8 +63,8 @@ fn fit(input: LogicalPlan, spec: &WriteSpec) -> Result<LogicalPlan> {
     if given.fields().len() != wanted.fields().len() {
         let names = wanted.fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", ");
         return plan_err!(
-            "the query gives {} columns, but '{}' takes {}: {names}",
-            given.fields().len(),
+            "the query gives {}, but '{}' takes {}: {names}",
+            counted(given.fields().len(), "column"),
             spec.location,
             wanted.fields().len()
         );

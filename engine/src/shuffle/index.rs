@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use selvedge_model::words::counted;
 
 use super::error::ShuffleError;
 use super::fetch::Fetch;
@@ -41,7 +42,10 @@ impl SortIndex {
             Some([start, end]) => Ok(*start..*end),
             _ => Err(ShuffleError::Damaged {
                 path: path.to_owned(),
-                cause: format!("it has {} partitions, and number {partition} is wanted", self.offsets.len() - 1),
+                cause: format!(
+                    "it has {}, and number {partition} is wanted",
+                    counted(self.offsets.len() - 1, "partition")
+                ),
             }),
         }
     }

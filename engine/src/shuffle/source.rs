@@ -13,6 +13,7 @@ use datafusion::physical_plan::metrics::Count;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{GetOptions, GetRange, ObjectStore};
+use selvedge_model::words::counted;
 
 use super::peer::{ByteRange, CHUNK_BYTES, Peers};
 
@@ -84,7 +85,7 @@ fn from_store(error: object_store::Error) -> io::Error {
 }
 
 fn too_short(size: u64, range: ByteRange) -> io::Error {
-    let message = format!("the file has {size} bytes, which is less than the range {range:?} asks for");
+    let message = format!("the file has {}, which is less than the range {range:?} asks for", counted(size, "byte"));
     io::Error::new(io::ErrorKind::UnexpectedEof, message)
 }
 

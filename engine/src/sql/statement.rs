@@ -57,7 +57,7 @@ pub enum StatementKind {
     Explain {
         /// Whether to run it.
         analyze: bool,
-        /// Whether to show every step of planning.
+        /// Whether to show more of the plans.
         verbose: bool,
         /// What to explain: a query, or a statement that has one.
         statement: Box<StatementKind>,

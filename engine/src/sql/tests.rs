@@ -212,11 +212,11 @@ fn header_errors_say_where_and_what() {
 
 #[test]
 fn problems_of_all_parts_come_together() {
-    let text = "-- @jbo x\n-- @param ds date\n-- @param n int = x\nSELECT '{{ ds }}';\nSELEC 1";
-    let found = problems(text, &[("nn", "1"), ("n", "2")]);
+    let text = "-- @jbo x\n-- @param ds date\n-- @param num int = x\nSELECT '{{ ds }}';\nSELEC 1";
+    let found = problems(text, &[("nmu", "1"), ("num", "2")]);
     let codes: Vec<_> = found.iter().map(|f| f.split(' ').next().unwrap()).collect();
     assert_eq!(codes, ["BAD_HEADER", "PARAM_MISSING", "PARAM_UNDECLARED", "PARAM_ILL_TYPED", "SYNTAX_ERROR"]);
-    assert!(found[2].contains("Did you mean 'n'?"), "{found:#?}");
+    assert!(found[2].contains("Did you mean 'num'?"), "{found:#?}");
 }
 
 #[test]

@@ -14,8 +14,9 @@ pub struct StoreOptions {
     pub endpoint: Option<Url>,
     /// The region to sign for.
     pub region: Option<String>,
-    /// Whether the bucket is part of the path (`host/bucket/key`) rather than of the host name.
-    pub path_style: bool,
+    /// Whether the bucket is part of the path (`host/bucket/key`) rather than of the host name. `None` is what the endpoint
+    /// calls for: see [`Self::is_path_style`].
+    pub path_style: Option<bool>,
     /// Whether S3 may be spoken to without TLS.
     pub allow_http: bool,
     /// The AWS profile to take credentials and region from.
@@ -35,10 +36,10 @@ impl Default for StoreOptions {
 }
 
 impl StoreOptions {
-    /// Options for an endpoint: path-style when there is one, plain HTTP when it says so.
+    /// Options for an endpoint: plain HTTP when it says so.
     pub fn with_endpoint(endpoint: Option<Url>) -> Self {
         Self {
-            path_style: endpoint.is_some(),
+            path_style: None,
             allow_http: endpoint.as_ref().is_some_and(|e| e.scheme() == "http"),
             endpoint,
             region: None,
@@ -47,6 +48,12 @@ impl StoreOptions {
             connect_timeout: Duration::from_secs(5),
             max_retries: 8,
         }
+    }
+
+    /// Whether buckets are addressed by path: as said, or else wherever there is an endpoint, since few of those servers
+    /// have a host name for each bucket.
+    pub fn is_path_style(&self) -> bool {
+        self.path_style.unwrap_or(self.endpoint.is_some())
     }
 
     /// Fills what was not given from the `AWS_*` environment as `variable` answers it.
@@ -60,7 +67,6 @@ impl StoreOptions {
             && let Ok(url) = Url::parse(&url)
         {
             self.allow_http |= url.scheme() == "http";
-            self.path_style = true;
             self.endpoint = Some(url);
         }
         self.region = self.region.or_else(|| first(&["AWS_REGION", "AWS_DEFAULT_REGION"]));
@@ -82,7 +88,9 @@ mod tests {
         };
         let got = StoreOptions::default().or_environment(environment);
         assert_eq!(got.endpoint, Url::parse("http://127.0.0.1:8333").ok());
-        assert!(got.path_style && got.allow_http);
+        assert!(got.is_path_style() && got.allow_http);
+        let hosted = StoreOptions { path_style: Some(false), ..StoreOptions::default() };
+        assert!(!hosted.or_environment(environment).is_path_style(), "what was said stands");
         assert_eq!(got.region.as_deref(), Some("eu-west-1"));
 
         let given = StoreOptions {
@@ -91,7 +99,7 @@ mod tests {
         };
         let got = given.or_environment(environment);
         assert_eq!(got.endpoint, Url::parse("https://s3.example.com").ok());
-        assert!(got.path_style && !got.allow_http);
+        assert!(got.is_path_style() && !got.allow_http);
         assert_eq!(got.region.as_deref(), Some("us-west-2"));
     }
 }

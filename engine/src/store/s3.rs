@@ -35,7 +35,7 @@ pub(super) fn bucket_client(
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
         .with_region(region)
-        .with_virtual_hosted_style_request(!options.path_style)
+        .with_virtual_hosted_style_request(!options.is_path_style())
         .with_client_options(client)
         .with_retry(retry)
         .with_credentials(Arc::clone(chain) as _);
@@ -58,7 +58,7 @@ fn endpoint_of(bucket: &str, options: &StoreOptions) -> Result<Option<String>, E
         _ => return Err(refused("it must begin with http:// or https://")),
     }
     let mut endpoint = endpoint.clone();
-    if !options.path_style {
+    if !options.is_path_style() {
         let host = endpoint.host_str().ok_or_else(|| refused("it has no host"))?;
         let host = format!("{bucket}.{host}");
         endpoint.set_host(Some(&host)).map_err(|e| refused(&e.to_string()))?;
@@ -87,7 +87,7 @@ mod tests {
     fn endpoints_are_path_style_unless_told_otherwise() {
         let path = options("http://127.0.0.1:8333/");
         assert_eq!(endpoint_of("b", &path).unwrap().as_deref(), Some("http://127.0.0.1:8333"));
-        let hosted = StoreOptions { path_style: false, ..options("https://s3.example.com") };
+        let hosted = StoreOptions { path_style: Some(false), ..options("https://s3.example.com") };
         assert_eq!(endpoint_of("b", &hosted).unwrap().as_deref(), Some("https://b.s3.example.com"));
         assert_eq!(endpoint_of("b", &StoreOptions::default()).unwrap(), None);
     }

@@ -67,7 +67,7 @@ async fn plan_work(
     let (_, planned) = api.driver.planner().plan_dataframe(&plan, &mut settings.clone(), ids).await?;
     let (text, target) = match planned {
         Planned::Done { message, .. } => (message, String::new()),
-        Planned::Query { plan } => (plan.display_indent().to_string(), String::new()),
+        Planned::Query { plan } | Planned::Analyze { plan } => (plan.display_indent().to_string(), String::new()),
         Planned::Write(write) => (write.plan.display_indent().to_string(), write.target),
     };
     Ok(Work::Plan { plan: Box::new(plan), text, target })

@@ -45,6 +45,14 @@ pub(super) fn describe(plan: &dyn ExecutionPlan) -> String {
     }
 }
 
+/// What a stage reads: tables, files, other stages.
+pub(super) fn sources(plan: &dyn ExecutionPlan) -> Vec<String> {
+    let (mut operators, mut leaves) = (Vec::new(), Vec::new());
+    walk(plan, &mut operators, &mut leaves);
+    leaves.dedup();
+    leaves
+}
+
 fn walk(plan: &dyn ExecutionPlan, operators: &mut Vec<String>, leaves: &mut Vec<String>) {
     if let Some(leaf) = leaf(plan) {
         leaves.push(leaf);

@@ -68,18 +68,23 @@ impl StageMeter {
 /// What one successful task counted.
 pub(super) fn count(task: &SuccessfulTask, operators: &[OperatorMetricsSet]) -> Counters {
     let mut total = Counters::default();
+    let mut writes = false;
     for (position, operator) in operators.iter().enumerate() {
-        add_operator(&mut total, operator, position == 0);
+        writes |= add_operator(&mut total, operator, position == 0);
     }
     total.shuffle_bytes_written = task.partitions.iter().map(|p| p.num_bytes).sum();
-    if total.rows_out == 0 {
+    if writes {
+        // What leaves such a task by its root is the manifest, one row a file: the rows are in the files.
+        total.rows_out = total.rows_written;
+    } else if total.rows_out == 0 {
         total.rows_out = task.partitions.iter().map(|p| p.num_rows).sum();
     }
     total
 }
 
-fn add_operator(total: &mut Counters, operator: &OperatorMetricsSet, is_root: bool) {
-    let (mut rows, mut is_scan) = (0, false);
+/// Returns whether the operator writes a table's files.
+fn add_operator(total: &mut Counters, operator: &OperatorMetricsSet, is_root: bool) -> bool {
+    let (mut rows, mut is_scan, mut writes) = (0, false, false);
     for metric in operator.metrics.iter().filter_map(|m| m.metric.as_ref()) {
         match metric {
             Metric::OutputRows(n) => rows += n,
@@ -91,7 +96,10 @@ fn add_operator(total: &mut Counters, operator: &OperatorMetricsSet, is_root: bo
                 }
                 "spill_bytes" => total.spill_bytes += count.value,
                 SHUFFLE_BYTES_READ => total.shuffle_bytes_read += count.value,
-                "rows_written" => total.rows_written += count.value,
+                "rows_written" => {
+                    writes = true;
+                    total.rows_written += count.value;
+                }
                 "bytes_written" => total.bytes_written += count.value,
                 "files_written" => total.files_written += count.value,
                 _ => {}
@@ -105,6 +113,7 @@ fn add_operator(total: &mut Counters, operator: &OperatorMetricsSet, is_root: bo
     if is_root {
         total.rows_out += rows;
     }
+    writes
 }
 
 #[cfg(test)]
@@ -143,6 +152,19 @@ mod tests {
             ..Counters::default()
         };
         assert_eq!(got, want);
+    }
+
+    #[test]
+    fn the_rows_of_a_manifest_are_not_the_rows_that_were_written() {
+        let task = SuccessfulTask {
+            partitions: vec![ShuffleWritePartition { num_bytes: 30, num_rows: 2, ..Default::default() }],
+            ..Default::default()
+        };
+        let root = || operator(vec![Metric::OutputRows(2)]);
+        let written = [root(), operator(vec![named("rows_written", 900), named("files_written", 2)])];
+        assert_eq!(count(&task, &written).rows_out, 900);
+        let nothing = [root(), operator(vec![named("rows_written", 0)])];
+        assert_eq!(count(&task, &nothing).rows_out, 0);
     }
 
     #[test]

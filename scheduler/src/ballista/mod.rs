@@ -10,6 +10,7 @@
 
 mod cluster;
 mod describe;
+mod explain;
 mod facade;
 mod failures;
 mod fleet;
@@ -27,6 +28,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use explain::{PlannedStage, planned_stages};
 pub use facade::Fleet as FleetFacade;
 pub use fleet::{ExecutorState, ExecutorView, FleetSize};
 pub use host::{Host, HostOptions};

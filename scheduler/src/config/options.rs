@@ -194,8 +194,15 @@ mod tests {
     fn path_style_follows_the_endpoint_unless_said() {
         let minio = ("s3.endpoint", "http://127.0.0.1:9000");
         let s3 = load(&[minio]).unwrap().s3;
-        assert!(s3.path_style && s3.allow_http);
-        assert!(!load(&[minio, ("s3.path_style", "false")]).unwrap().s3.path_style);
+        assert!(s3.is_path_style() && s3.allow_http);
+        assert!(!load(&[minio, ("s3.path_style", "false")]).unwrap().s3.is_path_style());
+        // Printed as it was said: with the environment's endpoint, `auto` still means what it says.
+        for said in ["auto", "true", "false"] {
+            let printed = load(&[minio, ("s3.path_style", said)]).unwrap().render();
+            let expected =
+                if said == "auto" { "path_style = \"auto\"".to_owned() } else { format!("path_style = {said}") };
+            assert!(printed.contains(&expected), "{printed}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! One attempt at one statement: plan it, then do what kind of statement it is. A query goes on in `query`, a write in
-//! `write`.
+//! One attempt at one statement: plan it, then do what kind of statement it is. A query goes on in `query`, or in
+//! `analyze` when only its figures are wanted; a write in `write`.
 
 use datafusion::execution::SessionState;
 use selvedge_model::StatementAttempt;
@@ -27,6 +27,7 @@ impl Driver {
                 Ok(done)
             }
             Planned::Query { plan } => self.query(run, ids, state, plan).await,
+            Planned::Analyze { plan } => self.analyze(run, ids, state, plan).await,
             Planned::Write(write) => Box::pin(self.write(run, ids, state, write)).await,
         }
     }

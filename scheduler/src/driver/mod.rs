@@ -7,6 +7,7 @@
 //! The driver holds no rule of its own: `model::run` says what an event does and whether a failure is tried again,
 //! `model::manifest` which output counts, `commit` how it becomes visible. It sends every change to the run book.
 
+mod analyze;
 mod attempt;
 mod job;
 mod preview;

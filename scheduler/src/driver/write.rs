@@ -15,6 +15,7 @@ use selvedge_model::commit::WriteKind;
 use selvedge_model::failure::HasFailure as _;
 use selvedge_model::manifest::ManifestRow;
 use selvedge_model::run::{Counters, RunEvent};
+use selvedge_model::words::counted;
 use selvedge_model::{Failure, Retry, StatementAttempt};
 
 use super::run::OpenRun;
@@ -46,7 +47,7 @@ impl Driver {
         let Some(written) = written? else {
             return Ok(Done { message: format!("table {} was there already", write.target), ..Done::default() });
         };
-        let message = format!("{} rows written to {}", written.rows_written, write.target);
+        let message = format!("{} written to {}", counted(written.rows_written, "row"), write.target);
         Ok(Done { written, message, ..Done::default() })
     }
 

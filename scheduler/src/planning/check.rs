@@ -54,7 +54,7 @@ impl Planner {
     /// Finds what is wrong with a script before any of it runs. Nothing is changed.
     ///
     /// # Errors
-    /// All problems at once, each with its place.
+    /// The problems of all statements at once, each with its place; of one statement, as a rule, the first.
     pub async fn check(&self, script: &Script, settings: &Settings) -> Result<(), Failure> {
         let engine = self.engine.with_catalog(self.engine.catalog().fork());
         let planner = Planner { engine, rehearsal: Some(Arc::new(Rehearsal::default())) };

@@ -177,8 +177,7 @@ pub(super) async fn view(context: &Context<'_>, create: &CreateView) -> Result<P
     if create.if_not_exists && names::in_schemas(context.planner).contains(&name) {
         return Ok(Planned::done(format!("view {name} was there already")));
     }
-    let plan = query::plan(context, &create.source).await?;
-    query::analyze(context, &plan)?;
+    let plan = query::checked(context, &create.source).await?;
     query::check_names(context, &create.columns, &plan)?;
     let plan = renamed(plan, &create.columns)?;
     let view = ViewDef { name: name.clone(), sql: create.source.to_string(), plan };

@@ -22,6 +22,7 @@ use selvedge_engine::error::classify;
 use selvedge_engine::plan::TableNameCodec;
 use selvedge_engine::session::Settings;
 use selvedge_model::commit::WriteKind;
+use selvedge_model::words::counted;
 use selvedge_model::{Failure, StatementAttempt};
 use selvedge_proto::v1;
 use selvedge_proto::v1::write_target::Target as WireTarget;
@@ -60,7 +61,7 @@ impl Planner {
             Some(target) => Planned::Write(self.write_dataframe(source, target, settings, &job_id).await?),
         };
         match &planned {
-            Planned::Query { plan } => adaptive::decide(&mut state, plan, settings)?,
+            Planned::Query { plan } | Planned::Analyze { plan } => adaptive::decide(&mut state, plan, settings)?,
             Planned::Write(write) => adaptive::decide(&mut state, &write.plan, settings)?,
             Planned::Done { .. } => {}
         }
@@ -160,7 +161,7 @@ fn by_name(source: &LogicalPlan, def: &TableDef) -> Result<Vec<(FieldRef, Origin
         return Err(Failure::user("SCHEMA_MISMATCH", cause).with_hint("Select and alias the columns before the write."));
     }
     if given.len() != known.len() {
-        let cause = format!("the DataFrame gives {} columns, {} has {}", given.len(), def.name, known.len());
+        let cause = format!("the DataFrame gives {}, {} has {}", counted(given.len(), "column"), def.name, known.len());
         return Err(Failure::user("SCHEMA_MISMATCH", cause).with_hint("Two of them have the same name."));
     }
     let origin = |field: &FieldRef| given.iter().position(|name| name == field.name()).map(Origin::Query);

@@ -7,6 +7,7 @@ use selvedge_engine::catalog::{Format, TableDef};
 use selvedge_engine::error::nearest;
 use selvedge_engine::sql::Insert;
 use selvedge_model::Failure;
+use selvedge_model::words::counted;
 
 use super::assign::{self, Origin};
 use super::partition::{self, AtIdent, PartitionClause};
@@ -127,12 +128,11 @@ fn absent(field: &FieldRef, def: &TableDef) -> Result<ScalarValue, Failure> {
 }
 
 fn count_mismatch(given: usize, wanted: &[String], def: &TableDef, clause: &PartitionClause) -> Failure {
-    let columns = |n: usize| if n == 1 { "1 column".to_owned() } else { format!("{n} columns") };
     let cause = format!(
         "the query gives {}, but {} takes {}: {}",
-        columns(given),
+        counted(given, "column"),
         def.name,
-        columns(wanted.len()),
+        counted(wanted.len(), "column"),
         wanted.join(", ")
     );
     let failure = Failure::user("SCHEMA_MISMATCH", cause);

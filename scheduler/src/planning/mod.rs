@@ -7,6 +7,7 @@
 
 mod adaptive;
 mod assign;
+mod calls;
 mod check;
 mod copy;
 mod create;
@@ -54,6 +55,11 @@ pub enum Planned {
     },
     /// Rows for whoever asked.
     Query {
+        /// What to run.
+        plan: LogicalPlan,
+    },
+    /// A query to run for what its stages count, not for its rows.
+    Analyze {
         /// What to run.
         plan: LogicalPlan,
     },

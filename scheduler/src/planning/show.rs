@@ -10,6 +10,7 @@ use selvedge_engine::catalog::TableName;
 use selvedge_engine::error::nearest;
 use selvedge_engine::sql::Show;
 use selvedge_model::Failure;
+use selvedge_model::words::counted;
 
 use super::statement::Context;
 use super::{Planned, names, resolve};
@@ -105,5 +106,5 @@ fn done(columns: &[&str], rows: Vec<Vec<String>>) -> Result<Planned, Failure> {
     let arrays = (0..columns.len()).map(column).collect();
     let batch = RecordBatch::try_new(schema.clone(), arrays)
         .map_err(|e| Failure::internal("INTERNAL", format!("cannot show rows: {e}")))?;
-    Ok(Planned::Done { message: format!("{} rows", rows.len()), result: Some(vec![batch]), schema })
+    Ok(Planned::Done { message: counted(rows.len(), "row"), result: Some(vec![batch]), schema })
 }

@@ -32,7 +32,7 @@ pub(super) async fn plan(
     let mut context = Context { planner, statement, state, settings, job_id: attempt.job_id() };
     let planned = dispatch(&context, &statement.kind).await?;
     let plan = match &planned {
-        Planned::Query { plan } => Some(plan),
+        Planned::Query { plan } | Planned::Analyze { plan } => Some(plan),
         Planned::Write(write) => Some(&write.plan),
         Planned::Done { .. } => None,
     };
@@ -53,8 +53,7 @@ pub(super) fn session(planner: &Planner, settings: &Settings) -> Result<SessionS
 pub(super) async fn dispatch(context: &Context<'_>, kind: &StatementKind) -> Result<Planned, Failure> {
     match kind {
         StatementKind::Query(query) => {
-            let plan = query::plan(context, query).await?;
-            query::analyze(context, &plan)?;
+            let plan = query::checked(context, query).await?;
             Ok(Planned::Query { plan })
         }
         StatementKind::Explain { analyze, verbose, statement } => {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use selvedge_model::run::{RunEvent, RunRecord, RunState};
+use selvedge_model::words::counted;
 use selvedge_model::{Failure, RunId};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -121,7 +122,7 @@ impl RunBook {
                     .with_hint("Submit again in a moment"));
             }
             let admitted = state.admission.arrive(id.clone()).map_err(|full| {
-                Failure::user("QUEUE_FULL", format!("The queue is full: {} runs wait", full.waiting))
+                Failure::user("QUEUE_FULL", format!("The queue is full with {} waiting", counted(full.waiting, "run")))
                     .with_hint("Submit again when some have ended; the scheduler's max_queued_runs sets the bound")
             })?;
             let entry = Entry {

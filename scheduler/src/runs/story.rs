@@ -1,6 +1,7 @@
 //! Says what happened to a run, once: as a structured log event of the scheduler, and as a line of the run's own log.
 
 use selvedge_model::run::{RunEvent, RunRecord, RunState, StatementRecord};
+use selvedge_model::words::counted;
 
 use super::log::{Level, RunLine};
 
@@ -116,8 +117,8 @@ fn done(statement: &StatementRecord) -> String {
     if written.files_written == 0 {
         return format!(" after {took:.1} s");
     }
-    let (rows, files) = (written.rows_written, written.files_written);
-    format!(" after {took:.1} s: {rows} rows in {files} files written")
+    let (rows, files) = (counted(written.rows_written, "row"), counted(written.files_written, "file"));
+    format!(" after {took:.1} s: {rows} in {files} written")
 }
 
 fn seconds(from_ms: i64, to_ms: i64) -> f64 {

@@ -12,6 +12,7 @@ use datafusion::arrow::array::{Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::datasource::MemTable;
 use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use prost::Message;
 use selvedge_engine::session::{Engine, EngineOptions};
@@ -66,8 +67,8 @@ pub(super) fn state(adaptive: bool) -> SessionState {
     SessionStateBuilder::new_with_default_features().with_config(config).build()
 }
 
-/// Submits SQL over `t (k, v)`, which has three partitions.
-pub(super) async fn submit(host: &Arc<Host>, name: &str, adaptive: bool, sql: &str) -> JobHandle {
+/// The plan of SQL over `t (k, v)`, which has three partitions.
+pub(super) async fn planned(adaptive: bool, sql: &str) -> (SessionState, LogicalPlan) {
     let schema =
         Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, false), Field::new("v", DataType::Int64, false)]));
     let column = || Arc::new(Int64Array::from(vec![1, 2, 3]));
@@ -77,6 +78,12 @@ pub(super) async fn submit(host: &Arc<Host>, name: &str, adaptive: bool, sql: &s
     context.register_table("t", Arc::new(table)).unwrap();
     let state = context.state();
     let plan = state.create_logical_plan(sql).await.unwrap();
+    (state, plan)
+}
+
+/// Submits SQL over `t`.
+pub(super) async fn submit(host: &Arc<Host>, name: &str, adaptive: bool, sql: &str) -> JobHandle {
+    let (state, plan) = planned(adaptive, sql).await;
     let attempt = StatementAttempt { run: name.parse().unwrap(), statement: 1, attempt: 1 };
     host.submit(&attempt, state, plan).await.unwrap()
 }

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod endings;
+mod explain;
 mod fake;
 mod fleet;
 mod recovery;

@@ -210,6 +210,13 @@ async fn planning_errors_point_at_the_name() {
         ),
         ("SELECT\n  nam FROM orders", "COLUMN_NOT_FOUND 2:3 column nam does not exist | Did you mean name?"),
         ("SELECT uppr(name) FROM orders", "FUNCTION_NOT_FOUND 1:8 function uppr does not exist | Did you mean"),
+        ("SELECT sum(id),\n sum(name)\nFROM orders", "INVALID_ARGUMENTS 2:2 sum does not take ("),
+        (
+            "SELECT upper(upper(id, 1)) FROM orders",
+            "INVALID_ARGUMENTS 1:14 upper does not take (Int64, Int64), it takes",
+        ),
+        ("SELECT id FROM orders ORDER BY upper(1, 2)", "INVALID_ARGUMENTS 1:32 upper does not take "),
+        ("INSERT INTO flat SELECT id,\n date_trunc(1) FROM orders", "INVALID_ARGUMENTS 2:2 date_trunc does not take"),
         ("SELECT 1 INTO t", "NOT_SUPPORTED 1:1 a query cannot also write"),
         ("{# é #} SELECT '{{ 'long' }}' AS a,\n b FROM orders", "COLUMN_NOT_FOUND 2:2 "),
     ] {
@@ -321,6 +328,40 @@ async fn show_and_describe_give_rows() {
         assert_eq!(first.as_deref(), Some(expected), "{sql}");
         assert!(rows[0].column(0).null_count() == 0);
     }
+}
+
+#[tokio::test]
+async fn explain_shows_the_logical_plan_and_then_stages() {
+    let mut bench = Bench::new().await;
+    for sql in [
+        "EXPLAIN SELECT name, count(*) FROM orders GROUP BY name",
+        "EXPLAIN VERBOSE SELECT name, count(*) FROM orders GROUP BY name",
+        "EXPLAIN INSERT OVERWRITE mart PARTITION (ds = '2026-01-01', region) SELECT id, name, 1, 'eu' FROM orders",
+    ] {
+        let Some((_, Planned::Done { result: Some(rows), .. })) = bench.run(sql).await.unwrap().pop() else {
+            panic!("{sql}")
+        };
+        let column = |i: usize| -> Vec<String> {
+            rows[0].column(i).as_string::<i32>().iter().map(|text| text.unwrap().to_owned()).collect()
+        };
+        let (kinds, plans) = (column(0), column(1));
+        let logical = kinds.iter().position(|kind| kind == "logical_plan").unwrap();
+        assert_eq!(logical, usize::from(sql.contains("VERBOSE")), "{kinds:?}");
+        assert_eq!(kinds[logical + 1], "stage 1", "{kinds:?}");
+        assert!(plans[logical + 1].starts_with("inputs: orders.parquet\npartitions: 1 in, "), "{plans:#?}");
+        let wanted = if sql.contains("INSERT") { "WriteExec" } else { "AggregateExec" };
+        assert!(plans.last().unwrap().contains(wanted), "{plans:#?}");
+    }
+}
+
+#[tokio::test]
+async fn explain_analyze_is_for_queries() {
+    let mut bench = Bench::new().await;
+    let planned = bench.run("EXPLAIN ANALYZE SELECT id FROM orders").await.unwrap().pop();
+    assert!(matches!(planned, Some((_, Planned::Analyze { .. }))));
+    let found = bench.refusal("EXPLAIN ANALYZE INSERT INTO flat SELECT id, name FROM orders").await;
+    assert!(found.starts_with("NOT_SUPPORTED 1:1 EXPLAIN ANALYZE runs what it explains, and INSERT"), "{found}");
+    assert!(found.contains("runs show"), "{found}");
 }
 
 #[tokio::test]
