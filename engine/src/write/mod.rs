@@ -23,6 +23,7 @@ use arrow::datatypes::FieldRef;
 use selvedge_model::commit::VisibleFile;
 use selvedge_model::failure::{Failure, HasFailure};
 use selvedge_model::manifest::StagedFile;
+use selvedge_model::words::counted;
 
 pub(crate) use encode::compression;
 pub use error::WriteError;
@@ -70,7 +71,7 @@ pub async fn check_empty(stores: &ObjectStores, root: &Location) -> Result<(), F
     match list_visible(stores, root, &[]).await {
         Ok(files) if files.is_empty() => Ok(()),
         Ok(files) => {
-            let cause = format!("{root} is not empty: it holds {} files", files.len());
+            let cause = format!("{root} is not empty: it holds {}", counted(files.len(), "file"));
             Err(Failure::user("LOCATION_NOT_EMPTY", cause))
         }
         Err(failure) if matches!(failure.code.as_str(), "FILE_NOT_FOUND" | "NOT_FOUND") => Ok(()),

@@ -2,7 +2,7 @@
 //!
 //! Knows no graph and calls nobody. Times are milliseconds of one monotonic clock, except where a field says otherwise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -15,7 +15,6 @@ use selvedge_engine::write::check_empty;
 use selvedge_model::Failure;
 use selvedge_model::commit::WriteKind;
 use selvedge_model::failure::HasFailure as _;
-use selvedge_model::words::counted;
 
 use super::{PlannedWrite, Planner, names};
 
