@@ -119,9 +119,11 @@ fn bad_row(text: &str, at: &Reading<'_>) -> Option<(String, &'static str)> {
         let (line, rest) = number(rest)?;
         let (expected, rest) = number(after(rest, "expected ")?)?;
         let got = after(rest, "got ")?;
-        let (got, _) = number(got)?;
-        let cause = format!("{} has {}, expected {expected}", at.line(line), counted(got, "field"));
-        let fewer = got < expected;
+        // `more than 2`, when it stopped counting.
+        let got_exactly = number(got).map(|(n, _)| n);
+        let got = got_exactly.map_or_else(|| format!("{got} fields"), |n| counted(n, "field"));
+        let cause = format!("{} has {got}, expected {expected}", at.line(line));
+        let fewer = got_exactly.is_some_and(|n| n < expected);
         let hint = if fewer {
             "Add what is missing, or read missing fields as NULL: OPTIONS ('truncated_rows' 'true')"
         } else {

@@ -137,7 +137,7 @@ async fn a_full_pool_ends_row_groups_early_and_loses_no_row() {
         let ids: Vec<i64> = (0..8192).map(|i| batch * 8192 + i).collect();
         let texts = StringArray::from_iter_values(ids.iter().map(|i| format!("{i:0>100}")));
         let columns = vec![Arc::new(Int64Array::from(ids)) as _, Arc::new(texts) as _];
-        writer.write(&RecordBatch::try_new(schema.clone(), columns).unwrap()).await.unwrap();
+        writer.write_sorted(&RecordBatch::try_new(schema.clone(), columns).unwrap()).await.unwrap();
     }
     let files = writer.finish().await.unwrap();
     assert_eq!(pool.reserved(), 0);
