@@ -96,11 +96,14 @@ impl HasFailure for EngineError {
     }
 }
 
-/// Why a port cannot be listened on: scheduler and executor say it alike. `said` names the address.
-pub fn listen_failure(said: String, cause: &std::io::Error) -> Failure {
+/// Why a port cannot be listened on: scheduler and executor say it alike. `said` names the address, `flags` those that
+/// choose another.
+pub fn listen_failure(said: String, cause: &std::io::Error, flags: &str) -> Failure {
     match cause.kind() {
         std::io::ErrorKind::AddrInUse => Failure::user("PORT_IN_USE", said)
-            .with_hint("Stop the process that uses this port, or choose another one; port 0 takes a free one"),
+            .with_hint(format!(
+                "Stop the process that uses this port, or choose another one with {flags}; port 0 takes a free one"
+            )),
         _ => Failure::user("CANNOT_LISTEN", said)
             .with_hint("Name an address of this machine, and a port that this user may listen on"),
     }
@@ -123,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_port_in_use_has_a_code_of_its_own() {
-        let code = |kind: std::io::ErrorKind| listen_failure("cannot listen".into(), &kind.into()).code;
+        let code = |kind: std::io::ErrorKind| listen_failure("cannot listen".into(), &kind.into(), "--port").code;
         assert_eq!(code(std::io::ErrorKind::AddrInUse), "PORT_IN_USE");
         assert_eq!(code(std::io::ErrorKind::AddrNotAvailable), "CANNOT_LISTEN");
     }

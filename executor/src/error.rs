@@ -52,7 +52,7 @@ impl HasFailure for ExecutorError {
         match self {
             Self::WorkDir { .. } => Failure::user("WORK_DIR_UNUSABLE", self.to_string())
                 .with_hint("Name a directory on a local disk that this user may write to, with --work-dir"),
-            Self::Listen { cause, .. } => listen_failure(self.to_string(), cause),
+            Self::Listen { cause, .. } => listen_failure(self.to_string(), cause, "--port or --http"),
             Self::SchedulerAddress { .. } => {
                 Failure::user("BAD_CONFIG", self.to_string()).with_hint("It looks like http://127.0.0.1:50050")
             }

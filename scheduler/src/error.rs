@@ -43,7 +43,7 @@ impl HasFailure for SchedulerError {
         match self {
             Self::Host(_) => Failure::internal("ENGINE", self.to_string()),
             Self::Engine(error) => error.failure(),
-            Self::Listen { source, .. } => listen_failure(self.to_string(), source),
+            Self::Listen { source, .. } => listen_failure(self.to_string(), source, "--listen or --http"),
             Self::Serve { .. } => Failure::internal("SERVER_STOPPED", self.to_string()),
             Self::Failed(failure) => failure.clone(),
         }
