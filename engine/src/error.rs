@@ -100,10 +100,9 @@ impl HasFailure for EngineError {
 /// choose another.
 pub fn listen_failure(said: String, cause: &std::io::Error, flags: &str) -> Failure {
     match cause.kind() {
-        std::io::ErrorKind::AddrInUse => Failure::user("PORT_IN_USE", said)
-            .with_hint(format!(
-                "Stop the process that uses this port, or choose another one with {flags}; port 0 takes a free one"
-            )),
+        std::io::ErrorKind::AddrInUse => Failure::user("PORT_IN_USE", said).with_hint(format!(
+            "Stop the process that uses this port, or choose another one with {flags}; port 0 takes a free one"
+        )),
         _ => Failure::user("CANNOT_LISTEN", said)
             .with_hint("Name an address of this machine, and a port that this user may listen on"),
     }

@@ -120,7 +120,7 @@ impl Relay {
     fn loses(&self, reply: &PollResponse, had_statuses: bool) -> bool {
         let one_in = |limit: &AtomicU32, seen: &AtomicU32, applies: bool| {
             let limit = limit.load(Ordering::Relaxed);
-            applies && limit > 0 && seen.fetch_add(1, Ordering::Relaxed) % limit == 0
+            applies && limit > 0 && seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(limit)
         };
         let f = &self.faults;
         one_in(&f.drop_tasks_one_in, &f.tasks_replies, !reply.tasks.is_empty())

@@ -21,9 +21,12 @@ pub(super) struct Written {
     pub bytes: u64,
 }
 
+/// Makes the rows of one table when its turn comes.
+type Generator = Box<dyn FnOnce() -> Box<dyn RecordBatchIterator> + Send>;
+
 /// Writes `customer`, `orders`, `lineitem` and `nation` below `dir`, side by side.
 pub(super) async fn generate(dir: &Path, scale: f64) -> Result<Vec<Written>, CliError> {
-    let tables: [(&str, Box<dyn FnOnce() -> Box<dyn RecordBatchIterator> + Send>); 4] = [
+    let tables: [(&str, Generator); 4] = [
         ("lineitem", Box::new(move || Box::new(LineItemArrow::new(LineItemGenerator::new(scale, 1, 1))))),
         ("orders", Box::new(move || Box::new(OrderArrow::new(OrderGenerator::new(scale, 1, 1))))),
         ("customer", Box::new(move || Box::new(CustomerArrow::new(CustomerGenerator::new(scale, 1, 1))))),

@@ -71,16 +71,16 @@ fn nulls_without_a_type_of_their_own_are_nulls() {
     let keys = arrow::array::Int32Array::from(vec![0]);
     let dictionary = Arc::new(arrow::array::DictionaryArray::<Int32Type>::new(keys, values)) as ArrayRef;
     let batch = RecordBatch::try_from_iter_with_nullable([("n", untyped, true), ("d", dictionary, true)]).unwrap();
-    assert_eq!(printed(Format::Csv, &[batch.clone()]), "n,d\n,\n");
-    assert!(printed(Format::Json, &[batch.clone()]).starts_with(r#"{"n":null,"#));
+    assert_eq!(printed(Format::Csv, std::slice::from_ref(&batch)), "n,d\n,\n");
+    assert!(printed(Format::Json, std::slice::from_ref(&batch)).starts_with(r#"{"n":null,"#));
     assert_eq!(printed(Format::Table, &[batch]).lines().nth(2).unwrap().matches("NULL").count(), 2);
 }
 
 #[test]
 fn an_empty_result_still_has_its_header() {
     let empty = RecordBatch::new_empty(sample().schema());
-    assert_eq!(printed(Format::Csv, &[empty.clone()]), "i,f,d,s,b,day,ts,tz,x\n");
-    assert_eq!(printed(Format::Json, &[empty.clone()]), "");
+    assert_eq!(printed(Format::Csv, std::slice::from_ref(&empty)), "i,f,d,s,b,day,ts,tz,x\n");
+    assert_eq!(printed(Format::Json, std::slice::from_ref(&empty)), "");
     assert!(printed(Format::Table, &[empty]).ends_with("(0 rows)\n"));
 }
 
@@ -107,8 +107,8 @@ fn lists_and_intervals_are_printed_in_every_format() {
     ]);
     let batch =
         RecordBatch::try_from_iter([("l", Arc::new(list) as ArrayRef), ("v", Arc::new(interval) as ArrayRef)]).unwrap();
-    assert!(printed(Format::Json, &[batch.clone()]).starts_with(r#"{"l":[1,null],"v":"1 mons 2 days"}"#));
+    assert!(printed(Format::Json, std::slice::from_ref(&batch)).starts_with(r#"{"l":[1,null],"v":"1 mons 2 days"}"#));
     for format in [Format::Csv, Format::Table] {
-        assert!(printed(format, &[batch.clone()]).contains("1 mons 2 days"), "{format:?}");
+        assert!(printed(format, std::slice::from_ref(&batch)).contains("1 mons 2 days"), "{format:?}");
     }
 }

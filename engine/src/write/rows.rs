@@ -48,7 +48,8 @@ impl RowLayout {
             return Ok(Vec::new());
         }
         if self.partition_by.is_empty() {
-            return Ok(vec![0..batch.num_rows()]);
+            let all = 0..batch.num_rows();
+            return Ok(Vec::from([all]));
         }
         Ok(partition(self.partition_columns(batch))?.ranges())
     }

@@ -13,7 +13,7 @@ fn memory_below(root: &Path) -> Option<u64> {
     let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
     let host = read("proc/meminfo").and_then(|text| total_bytes(&text));
     let groups = read("proc/self/cgroup").unwrap_or_default();
-    let limits = groups.lines().flat_map(|line| limit_files(line)).filter_map(|file| read(&file)?.trim().parse().ok());
+    let limits = groups.lines().flat_map(limit_files).filter_map(|file| read(&file)?.trim().parse().ok());
     limits.chain(host).min()
 }
 

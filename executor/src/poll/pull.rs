@@ -176,7 +176,7 @@ impl PullLoop {
         let pause = {
             let mut backoff = self.backoff.lock();
             // Said once, then now and then: the loop goes on forever.
-            if backoff.failures() % 30 == 0 {
+            if backoff.failures().is_multiple_of(30) {
                 tracing::warn!(%status, executor_id = self.info.executor_id, "cannot reach the scheduler; trying again");
             }
             backoff.next(now_ms() ^ u64::from(std::process::id()))

@@ -28,7 +28,7 @@ impl Driver {
             }
             Planned::Query { plan } => self.query(run, ids, state, plan).await,
             Planned::Analyze { plan } => self.analyze(run, ids, state, plan).await,
-            Planned::Write(write) => Box::pin(self.write(run, ids, state, write)).await,
+            Planned::Write(write) => Box::pin(self.write(run, ids, state, *write)).await,
         }
     }
 

@@ -164,7 +164,7 @@ pub(super) async fn table_as(context: &Context<'_>, create: &CreateTableAs) -> R
         may_exist: create.if_not_exists,
         ..target
     };
-    target::write(input, target, context.settings, &context.job_id).map(Planned::Write)
+    target::write(input, target, context.settings, &context.job_id).map(Planned::from)
 }
 
 fn exists(name: &TableName) -> Failure {

@@ -58,7 +58,7 @@ impl Planner {
         let source = state.analyzer().execute_and_check(source, options, |_, _| {}).map_err(|e| classify(&e))?;
         let planned = match &plan.target {
             None => Planned::Query { plan: source },
-            Some(target) => Planned::Write(self.write_dataframe(source, target, settings, &job_id).await?),
+            Some(target) => Planned::from(self.write_dataframe(source, target, settings, &job_id).await?),
         };
         match &planned {
             Planned::Query { plan } | Planned::Analyze { plan } => adaptive::decide(&mut state, plan, settings)?,
@@ -88,8 +88,8 @@ impl Planner {
         job_id: &str,
     ) -> Result<PlannedWrite, Failure> {
         let (target, targets) = match &wire.target {
-            Some(WireTarget::Table(name)) => self.into_table(&source, wire, name)?,
-            Some(WireTarget::Location(location)) => self.into_location(&source, wire, location).await?,
+            Some(WireTarget::Table(name)) => self.for_table(&source, wire, name)?,
+            Some(WireTarget::Location(location)) => self.for_location(&source, wire, location).await?,
             None => return Err(Failure::user("INVALID_REQUEST", "the write has neither a table nor a location")),
         };
         let input = assign::fit(source, &targets, &target.label)?;
@@ -97,7 +97,7 @@ impl Planner {
     }
 
     /// An existing table, whose columns are found by name.
-    fn into_table(&self, source: &LogicalPlan, wire: &v1::WriteTarget, name: &str) -> Result<Fitting, Failure> {
+    fn for_table(&self, source: &LogicalPlan, wire: &v1::WriteTarget, name: &str) -> Result<Fitting, Failure> {
         let def = insert::writable(self, &name.parse::<TableName>()?)?;
         if !wire.partition_by.is_empty() && wire.partition_by != def.partition_by {
             let cause = format!("{} is partitioned by ({})", def.name, def.partition_by.join(", "));
@@ -110,7 +110,7 @@ impl Planner {
     }
 
     /// A directory, which must be empty when nothing is said about what is there.
-    async fn into_location(
+    async fn for_location(
         &self,
         source: &LogicalPlan,
         wire: &v1::WriteTarget,

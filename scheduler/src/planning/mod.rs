@@ -64,7 +64,13 @@ pub enum Planned {
         plan: LogicalPlan,
     },
     /// Rows for a table or a location.
-    Write(PlannedWrite),
+    Write(Box<PlannedWrite>),
+}
+
+impl From<PlannedWrite> for Planned {
+    fn from(write: PlannedWrite) -> Self {
+        Self::Write(Box::new(write))
+    }
 }
 
 impl Planned {

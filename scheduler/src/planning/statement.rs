@@ -65,8 +65,8 @@ pub(super) async fn dispatch(context: &Context<'_>, kind: &StatementKind) -> Res
         StatementKind::CreateExternalTable(create) => external::create(context, create).await,
         StatementKind::CreateView(create) => create::view(context, create).await,
         StatementKind::Drop(drop) => create::drop(context, drop),
-        StatementKind::Insert(insert) => insert::plan(context, insert).await.map(Planned::Write),
-        StatementKind::Copy(copy) => copy::plan(context, copy).await.map(Planned::Write),
+        StatementKind::Insert(insert) => insert::plan(context, insert).await.map(Planned::from),
+        StatementKind::Copy(copy) => copy::plan(context, copy).await.map(Planned::from),
         StatementKind::Show(show) => show::show(context, show).await,
         StatementKind::Describe(name) => show::describe(context, name).await,
         StatementKind::Set { key, .. } => {

@@ -88,7 +88,7 @@ impl Bench {
 
 fn written(planned: std::result::Result<(SessionState, Planned), Failure>) -> PlannedWrite {
     match planned.map(|(_, planned)| planned) {
-        Ok(Planned::Write(write)) => write,
+        Ok(Planned::Write(write)) => *write,
         Ok(_) => panic!("not a write"),
         Err(failure) => panic!("{failure}"),
     }

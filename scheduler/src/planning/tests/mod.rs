@@ -62,7 +62,7 @@ impl Bench {
 
     async fn write(&mut self, text: &str) -> PlannedWrite {
         match self.run(text).await.unwrap_or_else(|f| panic!("{text}: {f}")).pop() {
-            Some((_, Planned::Write(write))) => write,
+            Some((_, Planned::Write(write))) => *write,
             _ => panic!("{text} is not a write"),
         }
     }
