@@ -178,7 +178,10 @@ mod tests {
     use datafusion::physical_plan::displayable;
     use datafusion::prelude::SessionContext;
 
-    async fn plan(limit: &str) -> String {
+    const HASH_BYTES: &str = "selvedge.planner.hash_join_build_bytes";
+    const BROADCAST_BYTES: &str = "ballista.optimizer.broadcast_join_threshold_bytes";
+
+    async fn plan(join: &str, set: &[(&str, &str)]) -> String {
         let options = EngineOptions {
             store: StoreOptions::default(),
             warehouse: Location::parse("/tmp").unwrap(),
@@ -188,23 +191,39 @@ mod tests {
             target_partitions: 4,
         };
         let mut settings = Settings::new();
-        settings.set("selvedge.planner.hash_join_build_bytes", limit).unwrap();
-        // Nothing is small enough to be given whole to every task.
-        settings.set("datafusion.optimizer.hash_join_single_partition_threshold", "0").unwrap();
-        settings.set("datafusion.optimizer.hash_join_single_partition_threshold_rows", "0").unwrap();
+        for (key, value) in set {
+            settings.set(key, value).unwrap();
+        }
         let context = SessionContext::new_with_state(Engine::new(options).unwrap().session(&settings).unwrap());
-        let sql =
-            "SELECT l.k, r.v FROM (VALUES (1, 'a'), (2, 'b')) l(k, v) JOIN (VALUES (1, 'x')) r(k, v) ON l.k = r.k";
-        let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+        let sql = format!(
+            "SELECT l.k, r.v FROM (SELECT 1 AS k UNION ALL SELECT 2) l {join} (VALUES (1, 'x')) r(k, v) ON l.k = r.k"
+        );
+        let plan = context.sql(&sql).await.unwrap().create_physical_plan().await.unwrap();
         displayable(plan.as_ref()).indent(false).to_string()
     }
 
     #[tokio::test]
     async fn only_a_build_side_known_to_fit_is_hashed() {
-        let small = plan("1KiB").await;
+        // Nothing is small enough to be given whole to every task.
+        let no_broadcast = [
+            ("datafusion.optimizer.hash_join_single_partition_threshold", "0"),
+            ("datafusion.optimizer.hash_join_single_partition_threshold_rows", "0"),
+        ];
+        let small = plan("JOIN", &[&[(HASH_BYTES, "1KiB")], &no_broadcast[..]].concat()).await;
         assert!(small.contains("HashJoinExec: mode=Partitioned"), "{small}");
-        let large = plan("0").await;
+        let large = plan("JOIN", &[&[(HASH_BYTES, "0")], &no_broadcast[..]].concat()).await;
         assert!(large.contains("SortMergeJoinExec") && large.contains("SortExec"), "{large}");
+    }
+
+    #[tokio::test]
+    async fn a_broadcast_that_would_be_undone_later_is_not_planned() {
+        let kept = plan("JOIN", &[]).await;
+        assert!(kept.contains("mode=CollectLeft"), "{kept}");
+        let too_large = plan("JOIN", &[(BROADCAST_BYTES, "1")]).await;
+        let outer = plan("FULL JOIN", &[]).await;
+        for plan in [too_large, outer] {
+            assert!(plan.contains("mode=Partitioned") && !plan.contains("CoalescePartitionsExec"), "{plan}");
+        }
     }
 
     #[test]
