@@ -161,7 +161,7 @@ impl Root {
 }
 
 /// Names that are not data. `_c=1` is: a partition column may begin with an underscore.
-fn is_hidden(segment: &str) -> bool {
+pub(crate) fn is_hidden(segment: &str) -> bool {
     segment.starts_with('.') || (segment.starts_with('_') && !segment.contains('='))
 }
 

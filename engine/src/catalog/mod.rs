@@ -21,6 +21,7 @@ mod statistics;
 
 pub use definition::{Format, TableDef, ViewDef, plain_schema};
 pub use files::table_provider;
+pub(crate) use listing::is_hidden;
 pub use names::TableName;
 pub(crate) use partitions::{parse_segment, scalar};
 pub use prepare::prepare_scans;

@@ -37,7 +37,9 @@ pub fn classify(error: &DataFusionError) -> Failure {
             misuse(&clean(text)).unwrap_or_else(|| Failure::user("EXECUTION_FAILED", clean(text)))
         }
         // DataFusion calls it its own bug when a function is called with types that it does not take.
-        DataFusionError::Internal(text) if misuse(&clean(text)).is_some() => classify_plan(&clean(text)),
+        DataFusionError::Internal(text) => {
+            misuse(&clean(text)).unwrap_or_else(|| Failure::internal("INTERNAL", clean(&error.to_string())))
+        }
         DataFusionError::NotImplemented(text) => Failure::user("NOT_SUPPORTED", clean(text)),
         DataFusionError::Configuration(text) => Failure::user("INVALID_SETTING", clean(text)),
         DataFusionError::ResourcesExhausted(text) => exhausted(&clean(text)),

@@ -88,10 +88,6 @@ impl WriteExec {
         Distribution::KeyPartitioned(keys)
     }
 
-    fn required_order(&self) -> Option<OrderingRequirements> {
-        self.order.clone().map(OrderingRequirements::from)
-    }
-
     /// Where the rows go that the writer hands back, unless the write has one file at a time anyway.
     fn overflow(&self, context: &Arc<TaskContext>) -> Option<Overflow> {
         let order = LexOrdering::new(self.partition_columns().map(PhysicalSortExpr::new_default))?;
@@ -147,7 +143,7 @@ impl ExecutionPlan for WriteExec {
     }
 
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
-        vec![self.required_order()]
+        vec![self.order.clone().map(OrderingRequirements::from)]
     }
 
     /// In the sense that files keep it: those of unpartitioned writes do.

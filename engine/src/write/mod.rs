@@ -2,8 +2,8 @@
 //!
 //! A task stages files and reports them; only the scheduler calls [`publish_file`], and only after the last task
 //! succeeded. Nothing here decides what to publish or remove: that is `selvedge_model::commit`. In the order of the data:
-//! `rows` -> `groups` (and `overflow`) -> `encode` -> `task` -> `remote` or `local` (staging) -> `store` (publish); `visible` reads
-//! listings.
+//! `rows` -> `groups` (and `overflow`) -> `encode` -> `task` -> `remote` or `local` (staging) -> `store` (publish);
+//! `visible` reads listings.
 
 mod encode;
 mod error;

@@ -11,7 +11,7 @@ use object_store::path::Path;
 use selvedge_model::commit::VisibleFile;
 
 use super::rows::{PartitionValues, text};
-use crate::catalog::{parse_segment, scalar};
+use crate::catalog::{is_hidden, parse_segment, scalar};
 
 /// Tells data files from all else below a table's root.
 pub(crate) struct Visible<'a> {
@@ -31,8 +31,7 @@ impl<'a> Visible<'a> {
     pub(crate) fn file(&mut self, path: &Path) -> Option<VisibleFile> {
         let mut directories: Vec<String> = path.prefix_match(self.root)?.map(|part| part.as_ref().to_owned()).collect();
         let file = directories.pop()?;
-        let is_hidden = |name: &String| name.starts_with('.') || (name.starts_with('_') && !name.contains('='));
-        if file.starts_with(['.', '_']) || directories.iter().any(is_hidden) {
+        if file.starts_with(['.', '_']) || directories.iter().any(|name| is_hidden(name)) {
             return None;
         }
         let fields = self.fields;

@@ -18,6 +18,7 @@ const SHARE_OF_TASK_MEMORY: u64 = 4;
 pub(super) struct Defaults {
     partitions: usize,
     hash_join_build_bytes: Option<u64>,
+    spill: bool,
 }
 
 impl Defaults {
@@ -27,8 +28,8 @@ impl Defaults {
             0 => (usize::try_from(fleet.vcores).unwrap_or(0) * TASKS_PER_VCORE).max(MIN_TASKS),
             configured => configured,
         };
-        let share = fleet.memory_per_vcore.map(|bytes| bytes / SHARE_OF_TASK_MEMORY);
-        Self { partitions, hash_join_build_bytes: if spill { Some(0) } else { share } }
+        let hash_join_build_bytes = fleet.memory_per_vcore.map(|bytes| bytes / SHARE_OF_TASK_MEMORY);
+        Self { partitions, hash_join_build_bytes, spill }
     }
 
     fn entries(self, run: &Settings) -> Vec<(&'static str, String)> {
@@ -36,12 +37,13 @@ impl Defaults {
         if run.target_partitions().is_none() {
             entries.push((TARGET_PARTITIONS, self.partitions.to_string()));
         }
-        match self.hash_join_build_bytes {
-            Some(bytes) if run.hash_join_build_bytes().is_none() || bytes == 0 => {
-                entries.push((HASH_JOIN_BUILD_BYTES, bytes.to_string()));
-            }
-            _ => {}
-        }
+        let build_bytes = match run.hash_join_build_bytes() {
+            // What was set has run out of memory, too.
+            _ if self.spill => Some(0),
+            None => self.hash_join_build_bytes,
+            Some(_) => None,
+        };
+        entries.extend(build_bytes.map(|bytes| (HASH_JOIN_BUILD_BYTES, bytes.to_string())));
         entries
     }
 
