@@ -9,6 +9,7 @@ pub mod id;
 pub mod liveness;
 pub mod manifest;
 pub mod params;
+pub mod publish;
 pub mod run;
 
 pub use failure::{Domain, Failure, Place, Retry};

@@ -1,8 +1,8 @@
 //! Tables, views and schemas, and how their files are read.
 //!
 //! [`Catalog`] is what the scheduler plans from; DataFusion sees it through `provider.rs`. [`resolve_files`] finds out what
-//! lies at a location, [`table_provider`] scans it, [`prepare_scans`] makes a scan run on an executor. The catalog lives in memory for now: what makes it durable comes
-//! behind the same type. Nothing here writes files: see `write/`.
+//! lies at a location, [`table_provider`] scans it, [`prepare_scans`] makes a scan run on an executor. The catalog lives in
+//! memory; the scheduler keeps what lasts. Nothing here writes files: see `write/`.
 
 mod definition;
 mod files;
@@ -17,6 +17,7 @@ mod provider;
 mod resolve;
 mod schemas;
 mod statistics;
+mod survey;
 
 pub use definition::{Format, TableDef, ViewDef, plain_schema};
 pub use files::table_provider;
@@ -24,3 +25,4 @@ pub use names::TableName;
 pub use prepare::prepare_scans;
 pub use resolve::resolve_files;
 pub use schemas::Catalog;
+pub use survey::{Survey, scanned_locations, survey};

@@ -20,7 +20,7 @@ use selvedge_model::failure::{Failure, HasFailure};
 use selvedge_model::manifest::StagedFile;
 
 pub(crate) use encode::compression;
-pub use error::WriteError;
+pub use error::{STAGING_LOST, WriteError};
 pub(crate) use layout::TaskTag;
 pub(crate) use rows::{RowLayout, can_partition};
 pub(crate) use store::TableStore;

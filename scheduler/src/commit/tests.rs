@@ -1,25 +1,39 @@
 //! Publishes on a local disk: what becomes visible, what goes, and what is left after a failure.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::logical_expr::LogicalPlanBuilder;
+use selvedge_engine::catalog::{Catalog, Format, TableDef};
 use selvedge_engine::store::{Location, ObjectStores, StoreOptions};
-use selvedge_model::commit::{WriteKind, partition_dir};
-use selvedge_model::manifest::{ManifestRow, StagedFile, Staging};
+use selvedge_model::Failure;
+use selvedge_model::commit::partition_dir;
+use selvedge_model::manifest::{StagedFile, Staging};
 
-use super::{discard_from, publish_to};
+use super::*;
+use crate::catalog::DurableCatalog;
+use crate::store::{CatalogChange, SqliteStore, Store};
 
 const JOB: &str = "r-s1-a1";
 
 struct Table {
     dir: tempfile::TempDir,
     location: Location,
+    store: Arc<SqliteStore>,
+    catalog: Arc<Catalog>,
+    publishes: Arc<Publishes>,
 }
 
 impl Table {
-    fn new(old: &[&str]) -> Self {
+    async fn new(old: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let location = Location::parse(dir.path().to_str().unwrap()).unwrap();
-        let table = Self { dir, location };
+        let store = Arc::new(SqliteStore::memory().await.unwrap());
+        let catalog = Catalog::new();
+        let durable = DurableCatalog::new(Arc::clone(&catalog), store.clone());
+        let publishes = Publishes::new(stores(), store.clone(), durable);
+        let table = Self { dir, location, store, catalog, publishes };
         for ds in old {
             let parent = table.dir.path().join(format!("ds={ds}"));
             std::fs::create_dir_all(&parent).unwrap();
@@ -43,13 +57,55 @@ impl Table {
         std::fs::remove_file(self.dir.path().join(".staging").join(JOB).join(name)).unwrap();
     }
 
-    async fn publish(
+    async fn publish(&self, kind: WriteKind, rows: Vec<ManifestRow>, writers: u32) -> Result<Counters, Failure> {
+        self.publish_as(1, self.write(kind, None), rows, writers).await
+    }
+
+    async fn publish_as(
         &self,
-        kind: WriteKind,
+        statement: u32,
+        write: PlannedWrite,
         rows: Vec<ManifestRow>,
         writers: u32,
-    ) -> Result<selvedge_model::run::Counters, selvedge_model::Failure> {
-        publish_to(&stores(), &self.location, &kind, &["ds".to_owned()], rows, writers).await
+    ) -> Result<Counters, Failure> {
+        publish(&self.publishes, &write, id(statement), rows, writers).await
+    }
+
+    fn write(&self, kind: WriteKind, create: Option<TableDef>) -> PlannedWrite {
+        PlannedWrite {
+            plan: LogicalPlanBuilder::empty(false).build().unwrap(),
+            location: self.location.clone(),
+            kind,
+            partition_by: vec!["ds".to_owned()],
+            target: "t".to_owned(),
+            create,
+            schema: Arc::new(Schema::empty()),
+        }
+    }
+
+    fn def(&self) -> TableDef {
+        TableDef {
+            name: "t".parse().unwrap(),
+            format: Format::Parquet,
+            location: self.location.clone(),
+            schema: Arc::new(Schema::new(vec![Field::new("ds", DataType::Utf8, true)])),
+            partition_by: vec![],
+            options: Default::default(),
+        }
+    }
+
+    /// The record of an overwrite of partition 1 that stopped in a state.
+    fn stopped(&self, statement: u32, state: PublishState, create: Option<TableDef>) -> PublishEntry {
+        let name = format!("r-s{statement}-a1-0.parquet");
+        let root = self.dir.path().to_str().unwrap().trim_start_matches('/');
+        let record = PublishRecord {
+            id: id(statement),
+            location: self.location.to_string(),
+            publish: vec![self.staged("1", &name)],
+            remove: vec![format!("{root}/ds=1/old.parquet")],
+            jobs: vec![format!("r-s{statement}-a1"), JOB.to_owned()],
+        };
+        PublishEntry { record, state, create: create.map(record_of) }
     }
 
     fn files(&self) -> Vec<String> {
@@ -69,6 +125,14 @@ impl Table {
     }
 }
 
+fn record_of(def: TableDef) -> crate::store::TableRecord {
+    record(def, TableKind::Managed)
+}
+
+fn id(statement: u32) -> PublishId {
+    PublishId { run: "r".parse().unwrap(), statement }
+}
+
 fn stores() -> ObjectStores {
     ObjectStores::new(StoreOptions::default())
 }
@@ -79,7 +143,7 @@ fn row(writer: u32, stage_attempt: u32, file: Option<StagedFile>) -> ManifestRow
 
 #[tokio::test]
 async fn an_overwrite_replaces_what_it_says_and_clears_its_staging() {
-    let table = Table::new(&["1", "2"]);
+    let table = Table::new(&["1", "2"]).await;
     let superseded = table.staged("1", "r-s1-a1-2.0.0.0.0-0.parquet");
     let new = table.staged("1", "r-s1-a1-2.1.0.0.0-0.parquet");
     table.staged("2", "r-s1-a1-9.9.9.9.0-0.parquet"); // An attempt that never reported.
@@ -92,7 +156,7 @@ async fn an_overwrite_replaces_what_it_says_and_clears_its_staging() {
 
 #[tokio::test]
 async fn an_empty_result_replaces_only_what_its_kind_promises() {
-    let table = Table::new(&["1", "2"]);
+    let table = Table::new(&["1", "2"]).await;
     table.publish(WriteKind::OverwriteDynamic, vec![row(0, 0, None)], 1).await.unwrap();
     assert_eq!(table.files().len(), 2);
     let fixed = WriteKind::OverwriteStatic(vec![("ds".into(), Some("2".into()))]);
@@ -100,11 +164,12 @@ async fn an_empty_result_replaces_only_what_its_kind_promises() {
     assert_eq!(table.files(), ["ds=1/old.parquet"]);
     table.publish(WriteKind::Overwrite, vec![row(0, 0, None)], 1).await.unwrap();
     assert!(table.files().is_empty());
+    assert!(table.store.publishes().await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_manifest_that_is_not_whole_publishes_and_removes_nothing() {
-    let table = Table::new(&["1"]);
+    let table = Table::new(&["1"]).await;
     let new = table.staged("1", "r-s1-a1-2.0.0.0.0-0.parquet");
     let rows = vec![row(0, 0, Some(new)), row(0, 0, None)];
     let failure = table.publish(WriteKind::Overwrite, rows.clone(), 2).await.unwrap_err();
@@ -118,7 +183,7 @@ async fn a_manifest_that_is_not_whole_publishes_and_removes_nothing() {
 
 #[tokio::test]
 async fn a_publish_that_fails_half_way_takes_back_what_was_out() {
-    let table = Table::new(&["1"]);
+    let table = Table::new(&["1"]).await;
     let names = ["r-s1-a1-2.0.0.0.0-0.parquet", "r-s1-a1-2.0.0.0.0-1.parquet", "r-s1-a1-2.0.0.0.0-2.parquet"];
     let mut rows: Vec<_> = names.iter().map(|name| row(0, 0, Some(table.staged("1", name)))).collect();
     rows.push(row(0, 0, None));
@@ -127,4 +192,87 @@ async fn a_publish_that_fails_half_way_takes_back_what_was_out() {
     assert_eq!(failure.code, "STAGING_LOST");
     discard_from(&stores(), &table.location, rows, JOB).await;
     assert_eq!(table.files(), ["ds=1/old.parquet"]);
+}
+
+/// Puts an obstacle in the way of a publish: a file where the directory of its partition is to be.
+fn obstruct(table: &Table, ds: &str) -> std::path::PathBuf {
+    let place = table.dir.path().join(format!("ds={ds}"));
+    std::fs::write(&place, b"in the way").unwrap();
+    place
+}
+
+#[tokio::test]
+async fn a_publish_that_is_stopped_is_left_whole_and_carried_on_by_the_next_statement() {
+    let table = Table::new(&["1"]).await;
+    let names = ["r-s1-a1-2.0.0.0.0-0.parquet", "r-s1-a1-2.0.0.0.0-1.parquet"];
+    let rows = vec![
+        row(0, 0, Some(table.staged("1", names[0]))),
+        row(0, 0, Some(table.staged("2", names[1]))),
+        row(0, 0, None),
+    ];
+    let obstacle = obstruct(&table, "2");
+    let failure = table.publish(WriteKind::OverwriteDynamic, rows, 1).await.unwrap_err();
+    assert_eq!(failure.code, "PUBLISH_UNFINISHED", "{failure}");
+    assert!(table.publishes.is_left(&id(1)));
+    assert_eq!(table.store.publishes().await.unwrap()[0].state, PublishState::Prepared);
+    assert!(table.dir.path().join("ds=1/old.parquet").exists(), "nothing goes before all is there");
+    // As long as it cannot be ended, nobody reads or writes there; elsewhere nobody is concerned.
+    let below = table.location.join("ds=1/");
+    let elsewhere = Location::parse("/tmp/selvedge-elsewhere/").unwrap();
+    assert_eq!(table.publishes.settle_for(&[below]).await.unwrap_err().code, "PUBLISH_UNFINISHED");
+    table.publishes.settle_for(&[elsewhere]).await.unwrap();
+    std::fs::remove_file(obstacle).unwrap();
+    let next = table.staged("3", "r-s2-a1-0.parquet");
+    let mut row = row(0, 0, Some(next));
+    row.task = "r-s2-a1/0.0.0.0".to_owned();
+    let end = ManifestRow { file: None, ..row.clone() };
+    let write = table.write(WriteKind::Append, None);
+    table.publish_as(2, write, vec![row, end], 1).await.unwrap();
+    let files = [format!("ds=1/{}", names[0]), format!("ds=2/{}", names[1]), "ds=3/r-s2-a1-0.parquet".to_owned()];
+    assert_eq!(table.files(), files);
+    assert!(!table.publishes.has_left() && table.store.publishes().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_start_carries_on_from_every_recorded_state() {
+    for state in [PublishState::Prepared, PublishState::Published, PublishState::Removed, PublishState::Withdrawn] {
+        let table = Table::new(&["1"]).await;
+        let entry = table.stopped(1, state, Some(table.def()));
+        let disk = |path: &str| std::path::PathBuf::from("/").join(path);
+        if matches!(state, PublishState::Published | PublishState::Removed) {
+            write::publish_file(&stores(), &table.location, &entry.record.publish[0]).await.unwrap();
+        }
+        if state == PublishState::Removed {
+            std::fs::remove_file(disk(&entry.record.remove[0])).unwrap();
+        }
+        table.store.open_publish(&entry, 1).await.unwrap();
+        table.publishes.recover().await.unwrap();
+        let (files, made) = match state {
+            PublishState::Withdrawn => ("ds=1/old.parquet", false),
+            _ => ("ds=1/r-s1-a1-0.parquet", true),
+        };
+        assert_eq!(table.files(), [files], "{state:?}");
+        assert_eq!(table.catalog.table(&"t".parse().unwrap()).is_some(), made, "{state:?}");
+        assert_eq!(table.store.catalog().await.unwrap().tables.len(), usize::from(made), "{state:?}");
+        assert!(table.store.publishes().await.unwrap().is_empty());
+        // Somebody who had read the record before, and wakes now.
+        let _ = table.publishes.carry_on(entry).await;
+        assert_eq!(table.files(), [files], "{state:?} again");
+    }
+}
+
+#[tokio::test]
+async fn a_new_tables_publish_makes_it_and_a_name_that_was_taken_meanwhile_does_not_undo_it() {
+    let table = Table::new(&[]).await;
+    let rows = vec![row(0, 0, Some(table.staged("1", "r-s1-a1-0.parquet"))), row(0, 0, None)];
+    table.publish_as(1, table.write(WriteKind::Overwrite, Some(table.def())), rows, 1).await.unwrap();
+    assert_eq!(table.catalog.table(&"t".parse().unwrap()), Some(table.def()));
+    table.store.change_catalog(&[CatalogChange::DropTable("t".parse().unwrap())], 1).await.unwrap();
+    let elsewhere = TableDef { name: "gone.t".parse().unwrap(), ..table.def() };
+    let rows = vec![row(0, 0, Some(table.staged("2", "r-s1-a1-1.parquet"))), row(0, 0, None)];
+    let write = table.write(WriteKind::Append, Some(elsewhere));
+    let failure = table.publish_as(2, write, rows, 1).await.unwrap_err();
+    assert_eq!(failure.code, "SCHEMA_NOT_FOUND");
+    assert_eq!(table.files(), ["ds=1/r-s1-a1-0.parquet", "ds=2/r-s1-a1-1.parquet"]);
+    assert!(table.store.publishes().await.unwrap().is_empty() && !table.publishes.has_left());
 }

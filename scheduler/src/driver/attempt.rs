@@ -2,7 +2,8 @@
 //! `write`.
 
 use datafusion::execution::SessionState;
-use selvedge_model::StatementAttempt;
+use selvedge_engine::catalog::scanned_locations;
+use selvedge_model::{Failure, StatementAttempt};
 
 use super::run::{OpenRun, Step};
 use super::statement::Done;
@@ -17,6 +18,7 @@ impl Driver {
         ids: &StatementAttempt,
     ) -> Result<Done, Stop> {
         let (state, planned) = self.plan(run, step, ids).await?;
+        self.settle_inputs(&planned).await?;
         match planned {
             Planned::Done { message, result, schema } => {
                 let mut done = self.show(run, schema, result.unwrap_or_default()).await?;
@@ -25,6 +27,19 @@ impl Driver {
             }
             Planned::Query { plan } => self.query(run, ids, state, plan).await,
             Planned::Write(write) => Box::pin(self.write(run, ids, state, write)).await,
+        }
+    }
+
+    /// What is read must not be half published.
+    async fn settle_inputs(&self, planned: &Planned) -> Result<(), Failure> {
+        let plan = match planned {
+            Planned::Query { plan } => plan,
+            Planned::Write(write) => &write.plan,
+            Planned::Done { .. } => return Ok(()),
+        };
+        match self.publishes.has_left() {
+            true => self.publishes.settle_for(&scanned_locations(plan)).await,
+            false => Ok(()),
         }
     }
 
