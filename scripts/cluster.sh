@@ -51,6 +51,7 @@ export AWS_ENDPOINT_URL=http://127.0.0.1:$s3 AWS_ACCESS_KEY_ID=DEV AWS_SECRET_AC
 export SELVEDGE_SHUFFLE=s3://$bucket/shuffle
 
 "$bin" scheduler --listen "127.0.0.1:$grpc" --http "127.0.0.1:$http" --warehouse "s3://$bucket/warehouse" \
+  --store "sqlite:$dir/scheduler.db" \
   >"$dir/scheduler.log" 2>&1 &
 pids="$pids $!"
 await "http://127.0.0.1:$http/healthz" "The scheduler" "$dir/scheduler.log"

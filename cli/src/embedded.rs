@@ -47,6 +47,14 @@ impl DataDir {
             Self::Temporary(dir) => dir.path(),
         }
     }
+
+    /// The address of the scheduler's store: beside the tables that it names, or gone when they are.
+    fn store(&self) -> String {
+        match self {
+            Self::Given(path) => format!("sqlite:{}", path.join("scheduler.db").display()),
+            Self::Temporary(_) => "sqlite::memory:".to_owned(),
+        }
+    }
 }
 
 impl Embedded {
@@ -57,7 +65,7 @@ impl Embedded {
     pub async fn start(options: &EmbeddedOptions) -> Result<Self, CliError> {
         let data_dir = DataDir::new(options.data_dir.as_deref())?;
         let (stop_scheduler, stop_executors) = (CancellationToken::new(), CancellationToken::new());
-        let scheduler = start_scheduler(data_dir.path(), stop_scheduler.clone()).await?;
+        let scheduler = start_scheduler(&data_dir, stop_scheduler.clone()).await?;
         let address = format!("http://{}", scheduler.grpc);
         let mut engine = Self {
             client: Selvedge::connect(&address).await?,
@@ -130,17 +138,18 @@ fn work_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("work")
 }
 
-async fn start_scheduler(data_dir: &Path, stop: CancellationToken) -> Result<RunningScheduler, CliError> {
-    let warehouse = data_dir.join("warehouse");
+async fn start_scheduler(data_dir: &DataDir, stop: CancellationToken) -> Result<RunningScheduler, CliError> {
+    let warehouse = data_dir.path().join("warehouse");
     std::fs::create_dir_all(&warehouse).map_err(|e| CliError::local("cannot make the warehouse directory", &e))?;
     let flags = [
         ("listen", "127.0.0.1:0".to_owned()),
         ("http", "127.0.0.1:0".to_owned()),
         ("warehouse", warehouse.to_string_lossy().into_owned()),
+        ("store", data_dir.store()),
     ];
     let sources = config::sources(None, flags.into());
     let mut options = SchedulerOptions::load(sources).map_err(config::refused)?;
     // Executors of this machine share a work directory, so results and shuffle are read from it without a detour.
-    options.local_shuffle_dir = Some(work_dir(data_dir).join("shuffle"));
+    options.local_shuffle_dir = Some(work_dir(data_dir.path()).join("shuffle"));
     selvedge_scheduler::start(options, stop).await.map_err(|e| CliError::Failed(Box::new(e.failure())))
 }

@@ -10,6 +10,7 @@ pub mod id;
 pub mod liveness;
 pub mod manifest;
 pub mod params;
+pub mod publish;
 pub mod run;
 pub mod words;
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_engine::session::{Engine, EngineOptions};
+use selvedge_model::failure::HasFailure as _;
 use selvedge_proto::FILE_DESCRIPTOR_SET;
 use selvedge_proto::internal::v1::fleet_service_server::FleetServiceServer;
 use selvedge_proto::v1::catalog_service_server::CatalogServiceServer;
@@ -26,12 +27,15 @@ use tonic_health::server::HealthReporter;
 
 use crate::api::Api;
 use crate::ballista::{FleetFacade, Host, HostOptions};
+use crate::catalog::DurableCatalog;
+use crate::commit::Publishes;
 use crate::config::SchedulerOptions;
 use crate::driver::{Driver, DriverOptions};
 use crate::error::SchedulerError;
 use crate::http::{Metrics, Pages, router};
 use crate::planning::Planner;
 use crate::runs::{BookOptions, RunBook};
+use crate::store;
 
 /// A unary RPC, or the time to the first message of a streaming one, may take this long: checking a script lists
 /// tables.
@@ -111,6 +115,8 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Schedu
 }
 
 async fn assemble(options: SchedulerOptions) -> Result<Parts, SchedulerError> {
+    // Before anything that others could reach: nobody else has it then.
+    let store = store::open(&options.store).await.map_err(|e| e.failure())?;
     let engine = Engine::new(EngineOptions {
         store: options.s3.clone(),
         warehouse: options.warehouse.clone(),
@@ -140,9 +146,13 @@ async fn assemble(options: SchedulerOptions) -> Result<Parts, SchedulerError> {
         preview_bytes: usize::try_from(options.preview_bytes.as_u64()).unwrap_or(usize::MAX),
         cancel_grace: CANCEL_GRACE,
     };
-    let planner = Planner::new(Arc::clone(&engine));
-    let driver =
-        Driver::new(driver_options, engine, Arc::clone(&host), planner, Arc::clone(&book), Arc::clone(&metrics));
+    let catalog = DurableCatalog::new(Arc::clone(engine.catalog()), Arc::clone(&store));
+    let planner = Planner::new(Arc::clone(&engine), Arc::clone(&catalog));
+    catalog.load(&planner).await?;
+    let publishes = Publishes::new(engine.stores().clone(), store, catalog);
+    publishes.recover().await?;
+    let parts = (Arc::clone(&host), Arc::clone(&book), Arc::clone(&metrics));
+    let driver = Driver::new(driver_options, engine, parts.0, planner, publishes, parts.1, parts.2);
     Ok(Parts { api: Api::new(driver), book, host, metrics })
 }
 

@@ -32,6 +32,7 @@ async fn cluster(extra: &[(&'static str, &str)]) -> Cluster {
         ("listen", "127.0.0.1:0".to_owned()),
         ("http", "127.0.0.1:0".to_owned()),
         ("warehouse", warehouse.path().display().to_string()),
+        ("store", "sqlite::memory:".to_owned()),
     ];
     flags.extend(extra.iter().map(|(k, v)| (*k, (*v).to_owned())));
     let options = SchedulerOptions::load(Sources::flags(flags)).unwrap();
@@ -161,7 +162,8 @@ async fn going_down_ends_what_runs_and_tells_its_watchers_why() {
 async fn a_port_in_use_is_said_before_anything_starts() {
     let cluster = cluster(&[]).await;
     let taken = cluster.running.grpc.to_string();
-    let flags = [("listen", taken.clone()), ("http", "127.0.0.1:0".to_owned())];
+    let flags =
+        [("listen", taken.clone()), ("http", "127.0.0.1:0".to_owned()), ("store", "sqlite::memory:".to_owned())];
     let options = SchedulerOptions::load(Sources::flags(flags)).unwrap();
     let error = start(options, CancellationToken::new()).await.unwrap_err();
     use selvedge_model::failure::HasFailure as _;
@@ -191,4 +193,51 @@ async fn health_and_metrics_are_served() {
         pages.contains("selvedge_runs{state=\"running\"} 0") && pages.contains("selvedge_executors{state=\"lost\"} 0")
     );
     cluster.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_created_is_there_after_a_restart_on_the_same_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", dir.path().join("store.db").display());
+    let files = dir.path().join("files").display().to_string();
+    let first = cluster(&[("store", &url)]).await;
+    let script = format!(
+        "CREATE SCHEMA s LOCATION '{files}/s/';
+         CREATE TABLE s.t (id BIGINT NOT NULL, price DECIMAL(9, 2)) PARTITIONED BY (ds DATE);
+         CREATE EXTERNAL TABLE flat (a STRING) STORED AS PARQUET LOCATION '{files}/flat/';
+         CREATE VIEW a_view (k) AS SELECT id FROM z_view;
+         DROP VIEW IF EXISTS none;
+         CREATE VIEW broken AS SELECT * FROM flat"
+    )
+    // The first selects from one that comes later by name.
+    .replace("CREATE VIEW a_view", "CREATE VIEW z_view AS SELECT id FROM s.t; CREATE VIEW a_view");
+    let run_id = first.submit(&script).await.unwrap();
+    let run = first.end(&run_id).await;
+    assert_eq!(run.state(), RunState::Succeeded, "{:?}", run.failure);
+    let run_id = first.submit("DROP TABLE flat").await.unwrap();
+    assert_eq!(first.end(&run_id).await.state(), RunState::Succeeded);
+    first.stop().await;
+
+    let second = cluster(&[("store", &url)]).await;
+    let run_id = second.submit("SHOW TABLES; DESCRIBE s.t; DESCRIBE a_view; SHOW SCHEMAS").await.unwrap();
+    let run = second.end(&run_id).await;
+    assert_eq!(run.state(), RunState::Succeeded, "{:?}", run.failure);
+    let shown = |statement: usize| {
+        let reader = StreamReader::try_new(run.statements[statement].preview.as_ref(), None).unwrap();
+        let batches: Vec<_> = reader.map(|b| b.unwrap()).collect();
+        arrow::util::pretty::pretty_format_batches(&batches).unwrap().to_string()
+    };
+    let tables = shown(0);
+    for name in ["a_view", "z_view", "broken", "| s      | t "] {
+        assert!(tables.contains(name), "{name} in {tables}");
+    }
+    assert!(!tables.contains("flat"), "{tables}");
+    let columns = shown(1);
+    assert!(columns.contains("| id     | Int64            | NO       | NO        |"), "{columns}");
+    assert!(columns.contains("| ds     | Date32           | YES      | YES       |"), "{columns}");
+    assert!(shown(2).contains("| k      | Int64"), "{}", shown(2));
+    assert!(shown(3).contains("files/s/"), "{}", shown(3));
+    let status = second.submit("SELECT * FROM broken").await.unwrap_err();
+    assert_eq!(failure_from(&status).code, "VIEW_INVALID");
+    second.stop().await;
 }

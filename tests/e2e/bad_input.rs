@@ -47,7 +47,9 @@ impl Desk {
 
     fn run_with(&self, script: &str, more: &[&str], envs: &[(String, String)]) -> Output {
         let file = self.write("job.sql", script);
-        let state = self.path("state");
+        // A catalog of its own for each: what one run creates is there in the next.
+        let state = TempDir::new_in(self.dir.path()).unwrap();
+        let state = state.path().to_string_lossy();
         let args: Vec<&str> = ["run", &file, "--data-dir", &state].into_iter().chain(more.iter().copied()).collect();
         Selvedge::new().unwrap().dir(self.dir.path()).envs(envs).limit(LONG).run(&args).unwrap()
     }

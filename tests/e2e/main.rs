@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod cancel;
+mod crash;
 mod drain;
 mod example_jobs;
 mod interrupt;
@@ -21,6 +22,7 @@ mod nobody_there;
 mod observability;
 mod oracles;
 mod recovery;
+mod restart;
 mod sql_jobs;
 mod stage;
 mod tpch;

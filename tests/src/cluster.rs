@@ -37,6 +37,12 @@ pub struct ClusterOptions {
     pub envs: Vec<(String, String)>,
 }
 
+/// Where a scheduler is told to listen: free ports, or those that an earlier one had.
+struct Ports<'a> {
+    grpc: &'a str,
+    http: &'a str,
+}
+
 impl Default for ClusterOptions {
     fn default() -> Self {
         Self {
@@ -80,14 +86,9 @@ impl Cluster {
     /// Starts it and waits until every executor takes tasks.
     pub fn start(options: ClusterOptions) -> Outcome<Self> {
         let dir = TempDir::new()?;
-        let local = dir.path().join("warehouse");
-        std::fs::create_dir(&local)?;
-        let warehouse = options.warehouse.clone().unwrap_or_else(|| local.to_string_lossy().into_owned());
-        let mut command = cli::clean_command(&cli::binary()?);
-        command.args(["scheduler", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--warehouse", &warehouse]);
-        command.envs(environment(&options)).current_dir(dir.path());
-        let mut scheduler = Process::start("scheduler", command, dir.path())?;
-        let [grpc, http] = listening(&mut scheduler, ["grpc=", "http="])?;
+        std::fs::create_dir(dir.path().join("warehouse"))?;
+        let free = Ports { grpc: "127.0.0.1:0", http: "127.0.0.1:0" };
+        let (scheduler, [grpc, http]) = start_scheduler("scheduler", &options, dir.path(), &free, &[])?;
         let proxy = match options.faulty_network {
             true => Some(FaultProxy::start(&format!("http://{grpc}"))?),
             false => None,
@@ -115,6 +116,28 @@ impl Cluster {
         let [id, http] = listening(&mut process, ["executor=", "http="])?;
         self.executors.push(ExecutorProcess { process, id, http });
         Ok(self.executors.len() - 1)
+    }
+
+    /// Ends the scheduler as `kill -9` does, if it has not ended, and starts another one on its store and its ports. `envs` are
+    /// for this one alone.
+    pub fn restart_scheduler(&mut self, envs: &[(&str, &str)]) -> Outcome<()> {
+        self.scheduler.kill()?;
+        self.started += 1;
+        let name = format!("scheduler-{}", self.started);
+        let ports = Ports { grpc: &self.grpc, http: &self.http };
+        let (scheduler, _) = start_scheduler(&name, &self.options, self.dir.path(), &ports, envs)?;
+        self.scheduler = scheduler;
+        self.wait_executors(self.options.executors)
+    }
+
+    /// The scheduler's process.
+    pub fn scheduler(&mut self) -> &mut Process {
+        &mut self.scheduler
+    }
+
+    /// The address of the scheduler's store.
+    pub fn store(&self) -> String {
+        store(self.dir.path())
     }
 
     /// Waits until the scheduler counts this many executors that take tasks.
@@ -201,6 +224,27 @@ impl Drop for Cluster {
             eprintln!("logs of the cluster:\n{}", self.logs());
         }
     }
+}
+
+fn store(dir: &Path) -> String {
+    format!("sqlite:{}", dir.join("scheduler.db").display())
+}
+
+fn start_scheduler(
+    name: &str,
+    options: &ClusterOptions,
+    dir: &Path,
+    ports: &Ports<'_>,
+    envs: &[(&str, &str)],
+) -> Outcome<(Process, [String; 2])> {
+    let local = dir.join("warehouse").to_string_lossy().into_owned();
+    let warehouse = options.warehouse.clone().unwrap_or(local);
+    let mut command = cli::clean_command(&cli::binary()?);
+    command.args(["scheduler", "--listen", ports.grpc, "--http", ports.http, "--warehouse", &warehouse]);
+    command.args(["--store", &store(dir)]).envs(environment(options)).envs(envs.iter().copied()).current_dir(dir);
+    let mut scheduler = Process::start(name, command, dir)?;
+    let listening = listening(&mut scheduler, ["grpc=", "http="])?;
+    Ok((scheduler, listening))
 }
 
 fn environment(options: &ClusterOptions) -> Vec<(String, String)> {

@@ -96,7 +96,7 @@ pub struct ParamArgs {
 /// The engine inside this command.
 #[derive(Debug, Default, Args)]
 pub struct EngineArgs {
-    /// Where tables and shuffle live [default: a temporary directory, removed at the end]
+    /// Where tables, catalog and shuffle live [default: a temporary directory, removed at the end]
     #[arg(long, value_name = "DIR", help_heading = "Engine inside this command")]
     pub data_dir: Option<PathBuf>,
     /// How many executors [default: 1]
@@ -215,7 +215,7 @@ pub struct SchedulerArgs {
     /// Address of metrics and health [default: 127.0.0.1:50080]
     #[arg(long, value_name = "HOST:PORT")]
     pub http: Option<String>,
-    /// Where runs are recorded
+    /// Where the catalog and the journal of publishes are kept, sqlite:PATH [default: a file in the user's data directory]
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
     /// Where tables without a location of their own live
@@ -230,6 +230,9 @@ pub struct SchedulerArgs {
     /// How log lines look [default: text]
     #[arg(long, value_parser = ["text", "json"], value_name = "FORMAT")]
     pub log_format: Option<String>,
+    /// For tests: print the steps that SELVEDGE_FAULT may name and exit
+    #[arg(long, hide = true)]
+    pub list_faults: bool,
 }
 
 /// `executor`.

@@ -55,6 +55,8 @@ pub enum Command {
     Sql { script: ScriptSource, params: BTreeMap<String, String>, target: Target },
     /// Be the scheduler.
     Scheduler(ServiceFlags),
+    /// Print the steps at which a test may end it.
+    ListFaults,
     /// Be an executor.
     Executor(ServiceFlags),
     /// List executors.
@@ -134,6 +136,7 @@ pub fn resolve(cli: Cli, terminal: Terminal) -> Result<Invocation, Box<Failure>>
         RawCommand::Submit(args) => global.submit(args)?,
         RawCommand::Runs(args) => global.runs(args)?,
         RawCommand::Sql(args) => global.sql(args, terminal.stdin_tty)?,
+        RawCommand::Scheduler(args) if args.list_faults => Command::ListFaults,
         RawCommand::Scheduler(args) => Command::Scheduler(scheduler_flags(args)),
         RawCommand::Executor(args) => Command::Executor(global.executor_flags(args)),
         RawCommand::Executors(ExecutorsCommand::List) => Command::ExecutorsList { scheduler: global.required()? },

@@ -41,6 +41,7 @@ pub async fn dispatch(invocation: Invocation) -> Result<(), CliError> {
         Command::RunsLogs { scheduler, run, follow } => runs::logs(&scheduler, &run, follow, format).await,
         Command::Sql { script, params, target } => sql::sql(script, params, &target, terminal, format).await,
         Command::Scheduler(flags) => scheduler::serve(flags, terminal).await,
+        Command::ListFaults => scheduler::list_faults(),
         Command::Executor(flags) => executor::serve(flags, terminal).await,
         Command::ExecutorsList { scheduler } => executors::list(&scheduler, format).await,
         Command::ExecutorsDrain { scheduler, id } => executors::drain(&scheduler, &id, format).await,

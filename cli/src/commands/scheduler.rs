@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use selvedge::model::HasFailure as _;
-use selvedge_scheduler::SchedulerOptions;
+use selvedge_scheduler::{SchedulerOptions, fault};
 
 use super::stdout;
 use crate::args::ServiceFlags;
@@ -20,6 +20,7 @@ pub(super) async fn serve(flags: ServiceFlags, terminal: Terminal) -> Result<(),
         return Ok(());
     }
     logging::service(options.log_format, terminal)?;
+    fault::arm_from_environment().map_err(|failure| CliError::Usage(Box::new(failure)))?;
     let stop = shutdown::on_signal()?;
     let failed = |e: selvedge_scheduler::SchedulerError| CliError::Failed(Box::new(e.failure()));
     let running = selvedge_scheduler::start(options, stop).await.map_err(failed)?;
@@ -28,4 +29,13 @@ pub(super) async fn serve(flags: ServiceFlags, terminal: Terminal) -> Result<(),
     writeln!(out, "listening grpc={} http={}", running.grpc, running.http)?;
     out.flush()?;
     running.stopped().await.map_err(failed)
+}
+
+/// Prints the steps that a test may name, one a line.
+pub(super) fn list_faults() -> Result<(), CliError> {
+    let mut out = stdout();
+    for step in fault::Step::ALL {
+        writeln!(out, "{step}")?;
+    }
+    Ok(())
 }

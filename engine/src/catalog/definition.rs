@@ -111,8 +111,8 @@ pub struct ViewDef {
     pub name: TableName,
     /// The query as written.
     pub sql: String,
-    /// The query as planned.
-    pub plan: LogicalPlan,
+    /// The query as planned, or why it no longer can be: what it selects from has gone since it was made.
+    pub plan: Result<LogicalPlan, Failure>,
 }
 
 /// The schema with strings and binaries in their plain types, also where nested: views blow up in sorts and shuffles.

@@ -64,6 +64,11 @@ impl FilesTable {
         Ok(Self { def: def.clone(), root: Root::of(&def.location)?, partitions, table_schema })
     }
 
+    /// The table that is scanned.
+    pub(super) fn def(&self) -> &TableDef {
+        &self.def
+    }
+
     fn decided_by_partitions(&self, filter: &Expr) -> bool {
         let names: Vec<&str> = self.def.partition_by.iter().map(String::as_str).collect();
         !names.is_empty() && expr_applicable_for_cols(&names, filter)

@@ -1,8 +1,8 @@
 //! Tables, views and schemas, and how their files are read.
 //!
 //! [`Catalog`] is what the scheduler plans from; DataFusion sees it through `provider.rs`. [`resolve_files`] finds out what
-//! lies at a location, [`table_provider`] scans it, [`prepare_scans`] makes a scan run on an executor. The catalog lives in memory for now: what makes it durable comes
-//! behind the same type. Nothing here writes files: see `write/`.
+//! lies at a location, [`table_provider`] scans it, [`prepare_scans`] makes a scan run on an executor. The catalog lives in
+//! memory; the scheduler keeps what lasts. Nothing here writes files: see `write/`.
 
 mod counted;
 mod definition;
@@ -18,6 +18,7 @@ mod provider;
 mod resolve;
 mod schemas;
 mod statistics;
+mod survey;
 
 pub use definition::{Format, TableDef, ViewDef, plain_schema};
 pub use files::table_provider;
@@ -27,3 +28,4 @@ pub(crate) use partitions::{parse_segment, scalar};
 pub use prepare::prepare_scans;
 pub use resolve::resolve_files;
 pub use schemas::Catalog;
+pub use survey::{Survey, scanned_locations, survey};

@@ -11,6 +11,7 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider};
 use datafusion::datasource::{TableProvider, TableType, ViewTable};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, cast, col};
+use selvedge_model::Failure;
 
 use super::definition::plain_type;
 use super::files::FilesTable;
@@ -98,7 +99,13 @@ impl SchemaProvider for OneSchema {
 }
 
 fn view_table(view: &ViewDef) -> Result<ViewTable> {
-    Ok(ViewTable::new(with_plain_columns(view.plan.clone())?, Some(view.sql.clone())))
+    let plan = view.plan.clone().map_err(|why| EngineError::from(unplannable(view, &why)))?;
+    Ok(ViewTable::new(with_plain_columns(plan)?, Some(view.sql.clone())))
+}
+
+fn unplannable(view: &ViewDef, why: &Failure) -> Failure {
+    let cause = format!("view {} can no longer be used: {}", view.name, why.cause);
+    Failure::user("VIEW_INVALID", cause).with_hint("Make it anew with CREATE OR REPLACE VIEW, or drop it")
 }
 
 /// The plan, with a projection on top when some of its columns have view types.

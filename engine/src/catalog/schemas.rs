@@ -1,7 +1,7 @@
 //! The catalog: schemas, and the tables and views in them.
 //!
-//! Kept in memory; one lock, held only for map operations. DDL statements act on it; DataFusion reads it through
-//! `provider.rs`. No files are touched: dropping a table leaves them.
+//! Kept in memory; one lock, held only for map operations. The scheduler's `catalog` changes it and keeps what lasts;
+//! DataFusion reads it through `provider.rs`. No files are touched: dropping a table leaves them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -69,7 +69,7 @@ async fn datafusion_sees_tables_views_and_information_schema() {
     let state = engine.session(&Settings::new()).unwrap();
     let sql = "SELECT a, arrow_cast('x', 'Utf8View') AS v FROM orders";
     let plan = state.create_logical_plan(sql).await.unwrap();
-    let view = ViewDef { name: "big".parse().unwrap(), sql: sql.to_owned(), plan };
+    let view = ViewDef { name: "big".parse().unwrap(), sql: sql.to_owned(), plan: Ok(plan) };
     engine.catalog().create_view(view.clone(), false).unwrap();
     assert_eq!(engine.catalog().create_view(view.clone(), false).unwrap_err().code, "TABLE_EXISTS");
     engine.catalog().create_view(view, true).unwrap();
@@ -92,6 +92,15 @@ async fn datafusion_sees_tables_views_and_information_schema() {
     let shown = pretty_format_batches(&listed).unwrap().to_string();
     assert!(shown.contains("| selvedge      | public       | big        | VIEW       |"), "{shown}");
     assert!(shown.contains("| selvedge      | public       | orders     | BASE TABLE |"), "{shown}");
+    let gone = Failure::user("TABLE_NOT_FOUND", "table public.gone does not exist");
+    let broken = ViewDef { name: "broken".parse().unwrap(), sql: "SELECT * FROM gone".to_owned(), plan: Err(gone) };
+    engine.catalog().create_view(broken, false).unwrap();
+    let used = ctx.sql("SELECT * FROM broken").await.unwrap_err();
+    let used = crate::error::classify(&used);
+    assert_eq!(used.code, "VIEW_INVALID");
+    assert!(used.cause.contains("public.broken") && used.cause.contains("public.gone"), "{used}");
+    let listed = ctx.sql("SELECT table_name FROM information_schema.tables WHERE table_name = 'broken'").await.unwrap();
+    assert_eq!(listed.count().await.unwrap(), 1);
     let missing = ctx.sql("SELECT * FROM nope").await.unwrap_err();
     assert_eq!(crate::error::classify(&missing).cause, "table public.nope does not exist");
 }

@@ -89,6 +89,8 @@ pub enum StatementKind {
     Show(Show),
     /// `DESCRIBE table`
     Describe(ObjectName),
+    /// `REFRESH [TABLE] table`, `MSCK REPAIR TABLE table`
+    Refresh(ObjectName),
 }
 
 /// `CREATE SCHEMA [IF NOT EXISTS] s [LOCATION '...']`
@@ -310,6 +312,7 @@ impl StatementKind {
             Self::Set { .. } => "SET",
             Self::Show(_) => "SHOW",
             Self::Describe(_) => "DESCRIBE",
+            Self::Refresh(_) => "REFRESH",
         }
     }
 
@@ -324,9 +327,12 @@ impl StatementKind {
             Self::Drop(drop) => name_text(&drop.name),
             Self::Insert(insert) => name_text(&insert.table),
             Self::Copy(copy) => copy.target.clone(),
-            Self::Query(_) | Self::Explain { .. } | Self::Set { .. } | Self::Show(_) | Self::Describe(_) => {
-                String::new()
-            }
+            Self::Query(_)
+            | Self::Explain { .. }
+            | Self::Set { .. }
+            | Self::Show(_)
+            | Self::Describe(_)
+            | Self::Refresh(_) => String::new(),
         }
     }
 }

@@ -71,6 +71,9 @@ fn every_form_is_recognised() {
         ("SHOW COLUMNS FROM m.t", "SHOW", ""),
         ("SHOW ALL", "SHOW", ""),
         ("DESCRIBE m.t", "DESCRIBE", ""),
+        ("REFRESH TABLE m.t", "REFRESH", ""),
+        ("REFRESH t", "REFRESH", ""),
+        ("MSCK REPAIR TABLE t", "REFRESH", ""),
     ] {
         let kind = one(sql);
         assert_eq!((kind.label(), kind.target().as_str()), (label, target), "{sql}");

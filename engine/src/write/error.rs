@@ -10,6 +10,9 @@ use selvedge_model::failure::{Failure, HasFailure};
 
 use crate::error::{EngineError, classify_store};
 
+/// The code of the failure that says a file can never be published: neither what was staged nor the file is there.
+pub const STAGING_LOST: &str = "STAGING_LOST";
+
 /// Why a table's files could not be written, published, listed or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -107,7 +110,7 @@ impl HasFailure for WriteError {
                 }
                 _ => Failure::external("STORE_UNAVAILABLE", self.to_string()),
             },
-            Self::Lost { .. } => Failure::external("STAGING_LOST", self.to_string()).with_hint(
+            Self::Lost { .. } => Failure::external(STAGING_LOST, self.to_string()).with_hint(
                 "Run the statement again; keep lifecycle rules and clean-up jobs off staging younger than a day",
             ),
             Self::Path { .. } => Failure::user("BAD_DATA", self.to_string()),

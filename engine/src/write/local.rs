@@ -103,6 +103,7 @@ pub(crate) async fn publish(path: &Path, temporary: &Path, bytes: u64) -> Result
         Ok(()) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => match fs::metadata(&to).await {
             Ok(there) if there.len() == bytes => Ok(()),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(WriteError::io(what())(e)),
             _ => Err(WriteError::Lost { path: path.to_string() }),
         },
         Err(e) => Err(WriteError::io(what())(e)),

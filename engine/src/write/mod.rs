@@ -26,7 +26,7 @@ use selvedge_model::manifest::StagedFile;
 use selvedge_model::words::counted;
 
 pub(crate) use encode::compression;
-pub use error::WriteError;
+pub use error::{STAGING_LOST, WriteError};
 pub(crate) use layout::TaskTag;
 pub(crate) use overflow::Overflow;
 pub(crate) use rows::{RowLayout, can_partition};

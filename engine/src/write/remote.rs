@@ -98,7 +98,13 @@ impl RemoteStore {
         // An upload that was completed before is unknown to the store now: then the object must be there.
         match (self.objects.head(path).await, refused) {
             (Ok(there), _) if there.size == bytes => Ok(()),
-            (_, StoreError::NotFound { .. }) => Err(WriteError::Lost { path: path.to_string() }),
+            // Only the store's own word that neither is there makes it lost.
+            (Ok(_) | Err(StoreError::NotFound { .. }), StoreError::NotFound { .. }) => {
+                Err(WriteError::Lost { path: path.to_string() })
+            }
+            (Err(unknown), StoreError::NotFound { .. }) => {
+                Err(WriteError::store(format!("cannot find '{path}'"))(unknown))
+            }
             (_, refused) => Err(WriteError::store(format!("cannot publish '{path}'"))(refused)),
         }
     }

@@ -2,16 +2,18 @@
 //!
 //! The first sweep comes right after a failure or a cancel, the closing of the staging right after a publish. A task of an
 //! attempt that nobody waits for may still run then, open an upload, and be killed before it clears up. So the staging is
-//! swept again once no executor holds a task of the job. Nobody waits for that, and it ends in bounded time.
+//! swept again once no executor holds a task of the job. Nobody waits for that, and it ends in bounded time. Staging that a
+//! publish still needs is never touched: the end of that publish clears it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use selvedge_engine::session::Engine;
 use selvedge_engine::store::Location;
 use selvedge_engine::write;
 use selvedge_model::liveness::Release;
+use selvedge_model::publish::PublishId;
 
+use super::Publishes;
 use crate::ballista::Host;
 
 /// How often executors' words are looked at.
@@ -41,8 +43,9 @@ fn step(release: Release, is_swept: bool, is_late: bool) -> Step {
     }
 }
 
-/// Sweeps the staging of a job that has just ended, in the background, when its last task has.
-pub fn sweep_later(host: Arc<Host>, engine: Arc<Engine>, location: Location, job_id: String) {
+/// Sweeps the staging of a job that has just ended, in the background, when its last task has. `id` is the publish that its
+/// statement may have begun.
+pub fn sweep_later(host: Arc<Host>, publishes: Arc<Publishes>, id: PublishId, location: Location, job_id: String) {
     let ended = Instant::now();
     tokio::spawn(async move {
         let mut is_swept = false;
@@ -50,10 +53,16 @@ pub fn sweep_later(host: Arc<Host>, engine: Arc<Engine>, location: Location, job
             tokio::time::sleep(LOOK).await;
             let is_late = ended.elapsed() >= LIMIT;
             let step = step(host.release(&job_id, ended), is_swept, is_late);
+            if publishes.is_left(&id) {
+                match is_late {
+                    true => return,
+                    false => continue,
+                }
+            }
             if step == Step::Wait {
                 continue;
             }
-            match write::sweep_staging(engine.stores(), &location, &job_id).await {
+            match write::sweep_staging(&publishes.stores, &location, &job_id).await {
                 Ok(swept) => {
                     if swept > 0 {
                         tracing::info!(%location, job_id, swept, "discarded what late tasks had staged");

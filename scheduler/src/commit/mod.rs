@@ -1,18 +1,19 @@
 //! Publish and discard: what becomes of the files that a write staged.
 //!
-//! The decisions are pure and stand in `selvedge_model` (`manifest::accept`, `commit::plan_publish`); here they are carried
-//! out: publish, then remove what was replaced, register the table, clear the staging. Only the driver calls this, and only
-//! after the last task succeeded; what it publishes is [`Proven`], and only [`prove`] makes that. A publish that fails
-//! half-way takes back what it published. What late tasks stage afterwards is `leftovers`'.
-//! Not crash-safe yet: [`publish_files`] is the seam where a durable record of the plan goes, before its first file.
+//! The decisions are pure and stand in `selvedge_model` (`manifest::accept`, `commit::plan_publish`, `publish`); here they are
+//! carried out: record the publish in the journal, make its files visible, remove what they replace, register the table, clear
+//! the staging. Only the driver calls this, and only after the last task succeeded; what it publishes is [`Proven`], and only
+//! [`prove`] makes that. Once recorded, a publish only goes forward, in a later scheduler if need be: `journal` and
+//! `roll_forward`. Publishes to one place take turns: `turns`. What late tasks stage afterwards is `leftovers`'.
 
+mod journal;
 mod leftovers;
+mod roll_forward;
 #[cfg(test)]
 mod tests;
 mod turns;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
 use futures::{StreamExt, stream};
@@ -20,14 +21,18 @@ use selvedge_engine::session::Engine;
 use selvedge_engine::store::{Location, ObjectStores};
 use selvedge_engine::write;
 use selvedge_model::commit::{WriteKind, plan_publish};
-use selvedge_model::manifest::{Accepted, ManifestRow, StagedFile, accept};
+use selvedge_model::manifest::{Accepted, ManifestRow, accept};
+use selvedge_model::publish::{PublishId, PublishRecord, PublishState};
 use selvedge_model::run::Counters;
 use selvedge_model::{Domain, Failure, Retry};
 
+pub use journal::Publishes;
 pub use leftovers::sweep_later;
 pub use turns::Turns;
 
+use crate::catalog;
 use crate::planning::PlannedWrite;
+use crate::store::{PublishEntry, TableKind};
 
 /// Files published at once: requests overlap, and no store is flooded.
 const CONCURRENCY: usize = 16;
@@ -56,47 +61,47 @@ pub fn prove(rows: &[ManifestRow], writers: u32) -> Result<Proven, Failure> {
 /// there by now and may be: nothing is published then.
 ///
 /// # Errors
-/// `LOCATION_NOT_EMPTY` or `TABLE_EXISTS` when another statement was faster; otherwise the store's refusal. What is
-/// visible then is said in the failure's cause.
+/// `LOCATION_NOT_EMPTY` or `TABLE_EXISTS` when another statement was faster; otherwise what the store says. Nothing was
+/// published then, unless [`Publishes::is_left`] says afterwards that files may be visible: all of them will be.
 pub async fn publish(
-    engine: &Engine,
+    publishes: &Publishes,
     write: &PlannedWrite,
+    id: PublishId,
     proven: Proven,
-    turns: &Arc<Turns>,
 ) -> Result<Option<Counters>, Failure> {
-    let _place = turns.take(&write.location).await;
+    let location = &write.location;
+    let _place = publishes.turn(location).await;
     let _name = match &write.create {
-        Some(table) => Some(turns.take_name(&table.name).await),
+        Some(table) => Some(publishes.turn_of_name(&table.name).await),
         None => None,
     };
-    let is_there = write.create.as_ref().is_some_and(|table| engine.catalog().table(&table.name).is_some());
+    publishes.settle(location).await?;
+    let is_there = write.create.as_ref().is_some_and(|table| publishes.catalog.has_table(&table.name));
     if is_there && write.may_exist {
         return Ok(None);
     }
-    check_first(engine, write).await.map_err(|failure| overtaken(write, failure))?;
-    let fields = partition_fields(write);
-    let Published { counters, files } =
-        publish_to(engine.stores(), &write.location, &write.kind, &fields, proven).await?;
-    let Some(table) = write.create.clone() else { return Ok(Some(counters)) };
-    match engine.catalog().create_table(table, false, !write.is_first) {
-        Ok(_) => Ok(Some(counters)),
-        Err(failure) => {
-            // What it replaced, if anything, does not come back; then its files had better stay.
-            if write.is_first {
-                take_back(engine.stores(), &write.location, &files).await;
-            }
-            Err(overtaken(write, failure))
-        }
+    check_first(publishes, write).await.map_err(|failure| overtaken(write, failure))?;
+    let (entry, counters) = decide(publishes, write, id.clone(), proven).await?;
+    let removed = entry.record.remove.len();
+    publishes.open(&entry).await?;
+    if let Err(failure) = publishes.carry_on(entry).await {
+        return Err(match publishes.is_left(&id) {
+            true => unfinished(location, failure),
+            false => overtaken(write, failure),
+        });
     }
+    let Counters { files_written, rows_written, bytes_written, .. } = counters;
+    tracing::info!(%location, files = files_written, removed, rows = rows_written, bytes = bytes_written, "published");
+    Ok(Some(counters))
 }
 
 /// Checks again, now that nobody else publishes there, that a write which must find nothing does.
-async fn check_first(engine: &Engine, write: &PlannedWrite) -> Result<(), Failure> {
+async fn check_first(publishes: &Publishes, write: &PlannedWrite) -> Result<(), Failure> {
     if let Some(table) = &write.create {
-        engine.catalog().fork().create_table(table.clone(), false, !write.is_first)?;
+        publishes.catalog.try_create(table, !write.is_first)?;
     }
     match write.is_first {
-        true => write::check_empty(engine.stores(), &write.location).await,
+        true => write::check_empty(&publishes.stores, &write.location).await,
         false => Ok(()),
     }
 }
@@ -116,6 +121,34 @@ fn overtaken(write: &PlannedWrite, failure: Failure) -> Failure {
     Failure { cause, ..failure }.with_hint(hint)
 }
 
+/// What is to be recorded of a publish, and what it will have written.
+async fn decide(
+    publishes: &Publishes,
+    write: &PlannedWrite,
+    id: PublishId,
+    proven: Proven,
+) -> Result<(PublishEntry, Counters), Failure> {
+    let PlannedWrite { location, kind, .. } = write;
+    let Proven { accepted: Accepted { files, superseded, rows, bytes }, jobs } = proven;
+    let visible = match kind {
+        WriteKind::Append => Vec::new(),
+        _ => write::list_visible(&publishes.stores, location, &partition_fields(write)).await?,
+    };
+    let plan = plan_publish(kind, files, &visible);
+    tracing::debug!(%location, superseded = superseded.len(), "files of attempts that do not count stay hidden");
+    let files_written = plan.publish.len() as u64;
+    let record = PublishRecord {
+        id,
+        location: location.to_string(),
+        publish: plan.publish,
+        remove: plan.remove,
+        jobs: jobs.into_iter().collect(),
+    };
+    let create = write.create.clone().map(|def| catalog::record(def, TableKind::Managed));
+    let entry = PublishEntry { record, state: PublishState::Prepared, create };
+    Ok((entry, Counters { rows_written: rows, bytes_written: bytes, files_written, ..Counters::default() }))
+}
+
 fn partition_fields(write: &PlannedWrite) -> Vec<FieldRef> {
     let field = |column: &String| write.schema.fields().find(column).map(|(_, field)| field.clone());
     write.partition_by.iter().filter_map(field).collect()
@@ -128,96 +161,12 @@ pub async fn discard(engine: &Engine, location: &Location, rows: Vec<ManifestRow
     discard_from(engine.stores(), location, rows, job_id).await;
 }
 
-/// What became visible.
-#[derive(Debug)]
-struct Published {
-    counters: Counters,
-    /// Paths of the files.
-    files: Vec<String>,
-}
-
-async fn publish_to(
-    stores: &ObjectStores,
-    location: &Location,
-    kind: &WriteKind,
-    partition_by: &[FieldRef],
-    proven: Proven,
-) -> Result<Published, Failure> {
-    let Proven { accepted: Accepted { files, superseded, rows, bytes }, jobs } = proven;
-    let visible = match kind {
-        WriteKind::Append => Vec::new(),
-        _ => write::list_visible(stores, location, partition_by).await?,
-    };
-    let plan = plan_publish(kind, files, &visible);
-    publish_files(stores, location, &plan.publish, &jobs).await?;
-    write::remove_files(stores, location, &plan.remove).await.map_err(|e| half_replaced(location, e))?;
-    tracing::info!(
-        %location, files = plan.publish.len(), removed = plan.remove.len(), superseded = superseded.len(), rows, bytes,
-        "published"
-    );
-    for job_id in jobs {
-        if let Err(failure) = write::close_staging(stores, location, &job_id, &plan.publish).await {
-            tracing::warn!(%location, job_id, %failure, "staging of a published write is not cleared");
-        }
-    }
-    let counters = Counters {
-        rows_written: rows,
-        bytes_written: bytes,
-        files_written: plan.publish.len() as u64,
-        ..Counters::default()
-    };
-    Ok(Published { counters, files: plan.publish.into_iter().map(|file| file.path).collect() })
-}
-
-/// Publishes all files or, when one is refused, takes back those that are out.
-async fn publish_files(
-    stores: &ObjectStores,
-    location: &Location,
-    files: &[StagedFile],
-    jobs: &BTreeSet<String>,
-) -> Result<(), Failure> {
-    // Gathered first: a stream over a borrowing closure is not `Send` to the compiler.
-    let publishing: Vec<_> =
-        files.iter().map(|file| async move { (file, write::publish_file(stores, location, file).await) }).collect();
-    let outcomes: Vec<(&StagedFile, Result<(), Failure>)> =
-        stream::iter(publishing).buffer_unordered(CONCURRENCY).collect().await;
-    let Some(failure) = outcomes.iter().find_map(|(_, outcome)| outcome.as_ref().err().cloned()) else {
-        return Ok(());
-    };
-    // A file whose publish was refused may be out all the same: its answer may have been lost.
-    for (file, outcome) in &outcomes {
-        if outcome.is_err()
-            && let Err(error) = write::discard_file(stores, location, file).await
-        {
-            tracing::warn!(%location, file = file.path, %error, "a file that was not published could not be discarded");
-        }
-    }
-    let out = outcomes.iter().filter(|(file, _)| is_ours(file, jobs));
-    let out: Vec<String> = out.map(|(file, _)| file.path.clone()).collect();
-    take_back(stores, location, &out).await;
-    Err(failure)
-}
-
-async fn take_back(stores: &ObjectStores, location: &Location, files: &[String]) {
-    if let Err(error) = write::remove_files(stores, location, files).await {
-        tracing::error!(%location, ?files, %error, "a failed publish could not take back what it published");
-    }
-}
-
-/// Whether a file's name is its write's own. One that the user named may have replaced an older file: removing it would
-/// not bring that back.
-fn is_ours(file: &StagedFile, jobs: &BTreeSet<String>) -> bool {
-    let name = file.path.rsplit('/').next().unwrap_or_default();
-    jobs.iter().any(|job_id| name.strip_prefix(job_id.as_str()).is_some_and(|rest| rest.starts_with('-')))
-}
-
-/// New files and the files they replace are both visible then. Running the statement again replaces both.
-fn half_replaced(location: &Location, failure: Failure) -> Failure {
-    let cause = format!(
-        "the new files of '{location}' are visible, but files that they replace could not be removed: {}",
-        failure.cause
-    );
-    Failure { cause, ..failure }.with_hint("Run the statement again: it replaces old and new files alike")
+/// New files and the files they replace may both be visible then, until the publish is carried on.
+fn unfinished(location: &Location, failure: Failure) -> Failure {
+    let cause = format!("the publish to '{location}' has begun and not come to its end: {}", failure.cause);
+    let hint = "Do not run the statement again: its rows will be there. The next statement that reads or writes this place \
+                carries the publish on, as does the next start of the scheduler";
+    Failure { code: "PUBLISH_UNFINISHED".to_owned(), cause, ..failure }.with_hint(hint)
 }
 
 /// The jobs whose tasks reported; a task is named `job/stage.attempt/task`.

@@ -12,7 +12,11 @@ pub const KEYS: &[Key] = &[
         "Where tables without a location of their own live: s3://bucket/prefix or a directory.",
     ),
     shared::SHUFFLE,
-    Key::new("store", "memory", "Where runs are recorded. This version knows `memory`: runs end with the scheduler."),
+    Key::new(
+        "store",
+        "",
+        "Where the catalog and the journal of publishes are kept: sqlite:PATH, or sqlite::memory: to forget them at the end. Empty takes `selvedge/scheduler.db` in XDG_DATA_HOME, or else in `.local/share` of the home directory. One scheduler at a time has it open.",
+    ),
     shared::S3_ENDPOINT,
     shared::S3_REGION,
     shared::S3_PATH_STYLE,

@@ -6,4 +6,4 @@ mod keys;
 mod options;
 
 pub use keys::KEYS;
-pub use options::{SchedulerOptions, StateStore};
+pub use options::SchedulerOptions;

@@ -9,18 +9,12 @@ use selvedge_engine::config::{ConfigProblem, LogFormat, Reader, Sources, parse, 
 use selvedge_engine::store::{Location, StoreOptions};
 
 use super::KEYS;
+use crate::store::StoreUrl;
 
 /// A clean start of an executor takes a second; nobody waits for a month.
 const NO_EXECUTORS_TIMEOUTS: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 3600);
 const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(600);
-
-/// Where runs are recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StateStore {
-    /// In this process: runs end with it.
-    Memory,
-}
 
 /// What a scheduler needs to start.
 #[derive(Debug, Clone)]
@@ -35,8 +29,8 @@ pub struct SchedulerOptions {
     pub shuffle: Option<Location>,
     /// A directory that executors on this machine also see, for the embedded engine.
     pub local_shuffle_dir: Option<PathBuf>,
-    /// Where runs are recorded.
-    pub store: StateStore,
+    /// Where the catalog and the journal of publishes are kept.
+    pub store: StoreUrl,
     /// How object stores are reached.
     pub s3: StoreOptions,
     /// Runs at the same time.
@@ -74,7 +68,7 @@ impl SchedulerOptions {
         let http = r.read("http", parse::address);
         let warehouse = r.read("warehouse", parse::location);
         let shuffle = shared::shuffle(r);
-        let store = r.read("store", state_store);
+        let store = r.read("store", store_url);
         let s3 = shared::store_options(r);
         let max_running_runs = r.number("max_running_runs", 1..=10_000);
         let max_queued_runs = r.number("max_queued_runs", 0..=1_000_000);
@@ -113,14 +107,11 @@ impl SchedulerOptions {
 
     /// The options as a commented TOML file.
     pub fn render(&self) -> String {
-        let store = match self.store {
-            StateStore::Memory => "memory",
-        };
         let own = [
             ("listen", self.listen.to_string()),
             ("http", self.http.to_string()),
             ("warehouse", self.warehouse.to_string()),
-            ("store", store.to_owned()),
+            ("store", self.store.to_string()),
             ("max_running_runs", self.max_running_runs.to_string()),
             ("max_queued_runs", self.max_queued_runs.to_string()),
             ("retained_runs", self.retained_runs.to_string()),
@@ -136,14 +127,12 @@ impl SchedulerOptions {
     }
 }
 
-fn state_store(text: &str) -> Result<StateStore, String> {
-    match text {
-        "memory" => Ok(StateStore::Memory),
-        text if text.starts_with("sqlite:") || text.starts_with("postgres:") || text.starts_with("postgresql:") => {
-            Err("this version keeps runs in memory only; SQLite and PostgreSQL come with a later one".to_owned())
-        }
-        _ => Err("the only store of this version is memory".to_owned()),
+fn store_url(text: &str) -> Result<StoreUrl, String> {
+    if !text.is_empty() {
+        return text.parse();
     }
+    let of_user = StoreUrl::of_user(|name| std::env::var(name).ok());
+    of_user.ok_or_else(|| "neither XDG_DATA_HOME nor HOME is set: say where it is to be, sqlite:PATH".to_owned())
 }
 
 #[cfg(test)]

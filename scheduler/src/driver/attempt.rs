@@ -2,7 +2,8 @@
 //! `analyze` when only its figures are wanted; a write in `write`.
 
 use datafusion::execution::SessionState;
-use selvedge_model::StatementAttempt;
+use selvedge_engine::catalog::scanned_locations;
+use selvedge_model::{Failure, StatementAttempt};
 
 use super::run::{OpenRun, Step};
 use super::settings::Defaults;
@@ -20,6 +21,7 @@ impl Driver {
         spill: bool,
     ) -> Result<Done, Stop> {
         let (state, planned) = self.plan(run, step, ids, spill).await?;
+        self.settle_inputs(&planned).await?;
         match planned {
             Planned::Done { message, result, schema } => {
                 let mut done = self.show(run, schema, result.unwrap_or_default()).await?;
@@ -29,6 +31,19 @@ impl Driver {
             Planned::Query { plan } => self.query(run, ids, state, plan).await,
             Planned::Analyze { plan } => self.analyze(run, ids, state, plan).await,
             Planned::Write(write) => Box::pin(self.write(run, ids, state, *write)).await,
+        }
+    }
+
+    /// What is read must not be half published.
+    async fn settle_inputs(&self, planned: &Planned) -> Result<(), Failure> {
+        let plan = match planned {
+            Planned::Query { plan } | Planned::Analyze { plan } => plan,
+            Planned::Write(write) => &write.plan,
+            Planned::Done { .. } => return Ok(()),
+        };
+        match self.publishes.has_left() {
+            true => self.publishes.settle_for(&scanned_locations(plan)).await,
+            false => Ok(()),
         }
     }
 

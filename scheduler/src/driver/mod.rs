@@ -27,7 +27,7 @@ use selvedge_engine::session::Engine;
 use selvedge_model::Failure;
 
 use crate::ballista::Host;
-use crate::commit::Turns;
+use crate::commit::Publishes;
 use crate::http::Metrics;
 use crate::planning::Planner;
 use crate::runs::RunBook;
@@ -58,7 +58,7 @@ pub struct Driver {
     planner: Planner,
     book: Arc<RunBook>,
     metrics: Arc<Metrics>,
-    publishes: Arc<Turns>,
+    publishes: Arc<Publishes>,
 }
 
 impl Driver {
@@ -68,10 +68,11 @@ impl Driver {
         engine: Arc<Engine>,
         host: Arc<Host>,
         planner: Planner,
+        publishes: Arc<Publishes>,
         book: Arc<RunBook>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        Arc::new(Self { options, engine, host, planner, book, metrics, publishes: Arc::default() })
+        Arc::new(Self { options, engine, host, planner, book, metrics, publishes })
     }
 
     /// Plans statements and data frames.

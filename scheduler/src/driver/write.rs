@@ -11,9 +11,9 @@ use futures::StreamExt as _;
 use selvedge_engine::error::classify;
 use selvedge_engine::plan::manifest_rows;
 use selvedge_engine::write::check_writable;
-use selvedge_model::commit::WriteKind;
 use selvedge_model::failure::HasFailure as _;
 use selvedge_model::manifest::ManifestRow;
+use selvedge_model::publish::PublishId;
 use selvedge_model::run::{Counters, RunEvent};
 use selvedge_model::words::counted;
 use selvedge_model::{Failure, Retry, StatementAttempt};
@@ -37,12 +37,13 @@ impl Driver {
         let job_id = ids.job_id();
         let mut rows = Vec::new();
         let written = self.stage_and_publish(run, ids, state, &write, &mut rows).await;
-        if !matches!(written, Ok(Some(_))) {
+        // What is recorded for publishing is still needed.
+        if !matches!(written, Ok(Some(_))) && !self.publishes.is_left(&publish_id(ids)) {
             tracing::debug!(run_id = %run.id, job_id, staged = rows.len(), ?written, "Discarding what a write has staged");
             commit::discard(&self.engine, &write.location, rows, &job_id).await;
         }
-        let (host, engine) = (Arc::clone(&self.host), Arc::clone(&self.engine));
-        commit::sweep_later(host, engine, write.location.clone(), job_id.clone());
+        let (host, publishes) = (Arc::clone(&self.host), Arc::clone(&self.publishes));
+        commit::sweep_later(host, publishes, publish_id(ids), write.location.clone(), job_id.clone());
         self.host.forget(&job_id).await;
         let Some(written) = written? else {
             return Ok(Done { message: format!("table {} was there already", write.target), ..Done::default() });
@@ -69,9 +70,9 @@ impl Driver {
         }
         self.book.apply(&run.id, RunEvent::Publishing { index: ids.statement });
         let began = Instant::now();
-        let published = commit::publish(&self.engine, write, proven, &self.publishes).await;
+        let published = commit::publish(&self.publishes, write, publish_id(ids), proven).await;
         self.metrics.published(began.elapsed());
-        published.map_err(|failure| after_publish(&write.kind, failure).into())
+        published.map_err(|failure| after_publish(failure).into())
     }
 
     async fn manifests(&self, output: &JobOutput, rows: &mut Vec<ManifestRow>) -> Result<(), Failure> {
@@ -91,18 +92,16 @@ impl Driver {
     }
 }
 
-/// A statement is not tried again once its publish has begun: files may have become visible in part, and another
-/// attempt would append them twice, or read them when it reads the table that it replaces.
-fn after_publish(kind: &WriteKind, mut failure: Failure) -> Failure {
+fn publish_id(ids: &StatementAttempt) -> PublishId {
+    PublishId { run: ids.run.clone(), statement: ids.statement }
+}
+
+/// A statement is not tried again once its publish has begun: one that is recorded will be carried to its end, and another
+/// attempt would append its rows twice. Failures of a publish that is left say so themselves.
+fn after_publish(mut failure: Failure) -> Failure {
     failure.retry = Retry::Never;
     if failure.hint.is_empty() {
-        failure.hint = match kind {
-            WriteKind::Append => "Some of its files may be visible: look before you run it again",
-            WriteKind::Overwrite | WriteKind::OverwriteDynamic | WriteKind::OverwriteStatic(_) => {
-                "Run it again when the store answers: unless it reads what it writes, it replaces its own files too"
-            }
-        }
-        .to_owned();
+        failure.hint = "Nothing of it is visible: run it again when the store answers".to_owned();
     }
     failure
 }
@@ -114,9 +113,7 @@ mod tests {
     #[test]
     fn only_before_its_publish_begins_is_a_write_tried_again() {
         let failure = Failure::external("STORE_UNAVAILABLE", "S3");
-        for kind in [WriteKind::Append, WriteKind::Overwrite, WriteKind::OverwriteDynamic] {
-            let after = after_publish(&kind, failure.clone());
-            assert!(!after.is_retryable() && !after.hint.is_empty());
-        }
+        let after = after_publish(failure);
+        assert!(!after.is_retryable() && !after.hint.is_empty());
     }
 }

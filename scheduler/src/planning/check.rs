@@ -16,6 +16,7 @@ use selvedge_engine::write::check_writable;
 use selvedge_model::{Failure, StatementAttempt};
 
 use super::{Planned, PlannedWrite, Planner, errors};
+use crate::catalog::DurableCatalog;
 use selvedge_engine::catalog::Format;
 
 /// What the statements before would have written.
@@ -56,8 +57,10 @@ impl Planner {
     /// # Errors
     /// The problems of all statements at once, each with its place; of one statement, as a rule, the first.
     pub async fn check(&self, script: &Script, settings: &Settings) -> Result<(), Failure> {
-        let engine = self.engine.with_catalog(self.engine.catalog().fork());
-        let planner = Planner { engine, rehearsal: Some(Arc::new(Rehearsal::default())) };
+        let copy = self.engine.catalog().fork();
+        let engine = self.engine.with_catalog(Arc::clone(&copy));
+        let catalog = DurableCatalog::rehearsed(copy);
+        let planner = Planner { engine, catalog, rehearsal: Some(Arc::new(Rehearsal::default())) };
         let mut settings = settings.clone();
         let mut problems = Vec::new();
         // Names that a failed statement would have made: not to be reported again by those that use them.

@@ -1,16 +1,14 @@
-//! `CREATE SCHEMA`, `CREATE TABLE`, `CREATE TABLE AS`, `CREATE VIEW` and `DROP`.
+//! `CREATE SCHEMA`, `CREATE TABLE`, `CREATE TABLE AS` and `DROP`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
-use datafusion::common::Column;
-use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::sql::parser::{CreateExternalTable as DfCreateExternalTable, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
-use selvedge_engine::catalog::{Format, TableDef, TableName, ViewDef};
-use selvedge_engine::error::classify;
-use selvedge_engine::sql::{CreateSchema, CreateTable, CreateTableAs, CreateView, Drop, DropKind, TableColumns};
+use selvedge_engine::catalog::{Format, TableDef, TableName};
+use selvedge_engine::sql::{CreateSchema, CreateTable, CreateTableAs, Drop, DropKind, TableColumns};
 use selvedge_model::Failure;
 use selvedge_model::commit::WriteKind;
 
@@ -18,11 +16,12 @@ use super::assign::{self, Origin};
 use super::statement::Context;
 use super::target::{self, Target};
 use super::{Planned, errors, names, query};
+use crate::store::TableKind;
 
-pub(super) fn schema(context: &Context<'_>, create: &CreateSchema) -> Result<Planned, Failure> {
+pub(super) async fn schema(context: &Context<'_>, create: &CreateSchema) -> Result<Planned, Failure> {
     let name = names::ident(&create.name);
     let location = create.location.as_deref().map(target::parse).transpose()?;
-    context.planner.engine.catalog().create_schema(&name, location, create.if_not_exists)?;
+    context.planner.catalog.create_schema(&name, location, create.if_not_exists).await?;
     Ok(Planned::done(format!("schema {name} is there")))
 }
 
@@ -31,18 +30,19 @@ pub(super) async fn table(context: &Context<'_>, create: &CreateTable) -> Result
     let location = target::table_location(context.planner, &name, create.location.as_deref())?;
     let (schema, partition_by) = declared(context, &create.name, &create.columns).await?;
     let def = TableDef { name, format: Format::Parquet, location, schema, partition_by, options: BTreeMap::new() };
-    register(context, def, create.if_not_exists, create.or_replace)
+    register(context, def, TableKind::Managed, create.if_not_exists, create.or_replace).await
 }
 
 /// Puts a table into the catalog.
-pub(super) fn register(
+pub(super) async fn register(
     context: &Context<'_>,
     def: TableDef,
+    kind: TableKind,
     if_not_exists: bool,
     or_replace: bool,
 ) -> Result<Planned, Failure> {
     let name = def.name.clone();
-    let created = context.planner.engine.catalog().create_table(def, if_not_exists, or_replace)?;
+    let created = context.planner.catalog.create_table(def, kind, if_not_exists, or_replace).await?;
     Ok(Planned::done(match created {
         true => format!("table {name} is created"),
         false => format!("table {name} was there already"),
@@ -172,32 +172,8 @@ fn exists(name: &TableName) -> Failure {
         .with_hint("Drop it first, or write CREATE OR REPLACE TABLE, or CREATE TABLE IF NOT EXISTS.")
 }
 
-pub(super) async fn view(context: &Context<'_>, create: &CreateView) -> Result<Planned, Failure> {
-    let name = names::table(context.statement, &create.name)?;
-    if create.if_not_exists && names::in_schemas(context.planner).contains(&name) {
-        return Ok(Planned::done(format!("view {name} was there already")));
-    }
-    let plan = query::checked(context, &create.source).await?;
-    query::check_names(context, &create.columns, &plan)?;
-    let plan = renamed(plan, &create.columns)?;
-    let view = ViewDef { name: name.clone(), sql: create.source.to_string(), plan };
-    context.planner.engine.catalog().create_view(view, create.or_replace)?;
-    Ok(Planned::done(format!("view {name} is created")))
-}
-
-fn renamed(plan: LogicalPlan, columns: &[Ident]) -> Result<LogicalPlan, Failure> {
-    if columns.is_empty() {
-        return Ok(plan);
-    }
-    let column = |(i, ident): (usize, &Ident)| {
-        Expr::Column(Column::from(plan.schema().qualified_field(i))).alias(names::ident(ident))
-    };
-    let exprs: Vec<Expr> = columns.iter().enumerate().map(column).collect();
-    LogicalPlanBuilder::from(plan).project(exprs).and_then(LogicalPlanBuilder::build).map_err(|e| classify(&e))
-}
-
-pub(super) fn drop(context: &Context<'_>, drop: &Drop) -> Result<Planned, Failure> {
-    let catalog = context.planner.engine.catalog();
+pub(super) async fn drop(context: &Context<'_>, drop: &Drop) -> Result<Planned, Failure> {
+    let catalog = &context.planner.catalog;
     let at_name = |f: Failure| f.at(context.statement.place_of_name(&drop.name));
     let (what, name, dropped) = match drop.kind {
         DropKind::Schema => {
@@ -205,16 +181,16 @@ pub(super) fn drop(context: &Context<'_>, drop: &Drop) -> Result<Planned, Failur
                 return Err(at_name(Failure::user("INVALID_NAME", format!("'{}' is not a schema's name", drop.name))));
             };
             let name = part.as_ident().map(names::ident).unwrap_or_default();
-            catalog.drop_schema(&name, drop.if_exists, drop.cascade).map_err(at_name)?;
-            ("schema", name, true)
+            let dropped = catalog.drop_schema(&name, drop.if_exists, drop.cascade).await.map_err(at_name)?;
+            ("schema", name, dropped)
         }
         DropKind::Table => {
             let name = names::table(context.statement, &drop.name)?;
-            ("table", name.to_string(), catalog.drop_table(&name, drop.if_exists).map_err(at_name)?)
+            ("table", name.to_string(), catalog.drop_table(&name, drop.if_exists).await.map_err(at_name)?)
         }
         DropKind::View => {
             let name = names::table(context.statement, &drop.name)?;
-            ("view", name.to_string(), catalog.drop_view(&name, drop.if_exists).map_err(at_name)?)
+            ("view", name.to_string(), catalog.drop_view(&name, drop.if_exists).await.map_err(at_name)?)
         }
     };
     Ok(Planned::done(match dropped {

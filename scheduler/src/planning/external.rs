@@ -8,6 +8,7 @@ use selvedge_model::Failure;
 
 use super::statement::Context;
 use super::{Planned, create, names, target};
+use crate::store::TableKind;
 
 pub(super) async fn create(context: &Context<'_>, create: &CreateExternalTable) -> Result<Planned, Failure> {
     let name = names::table(context.statement, &create.name)?;
@@ -17,7 +18,8 @@ pub(super) async fn create(context: &Context<'_>, create: &CreateExternalTable) 
         return Ok(Planned::done(format!("table {name} was there already")));
     }
     let def = resolve(context, create, format).await?;
-    self::create::register(context, TableDef { name, ..def }, create.if_not_exists, create.or_replace)
+    let def = TableDef { name, ..def };
+    self::create::register(context, def, TableKind::External, create.if_not_exists, create.or_replace).await
 }
 
 async fn resolve(context: &Context<'_>, create: &CreateExternalTable, format: Format) -> Result<TableDef, Failure> {

@@ -3,7 +3,7 @@
 use datafusion::arrow::datatypes::FieldRef;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
-use selvedge_engine::catalog::{Format, TableDef};
+use selvedge_engine::catalog::{Format, TableDef, TableName};
 use selvedge_engine::error::nearest;
 use selvedge_engine::sql::Insert;
 use selvedge_model::Failure;
@@ -34,14 +34,8 @@ pub(super) async fn plan(context: &Context<'_>, insert: &Insert) -> Result<Plann
 }
 
 /// A table that rows can be written to.
-pub(super) fn writable(planner: &Planner, name: &selvedge_engine::catalog::TableName) -> Result<TableDef, Failure> {
-    let Some(def) = planner.engine.catalog().table(name) else {
-        let is_view = names::in_schemas(planner).contains(name);
-        return Err(match is_view {
-            true => Failure::user("NOT_A_TABLE", format!("{name} is a view, and a view cannot be written to")),
-            false => resolve::missing(planner, name),
-        });
-    };
+pub(super) fn writable(planner: &Planner, name: &TableName) -> Result<TableDef, Failure> {
+    let def = existing(planner, name, "written to")?;
     if def.format != Format::Parquet {
         let cause = format!("{name} is a table of {} files, and tables are written as Parquet only", def.format);
         let hint = "Read it, and write into a Parquet table or with COPY (SELECT ...) TO.";
@@ -49,6 +43,17 @@ pub(super) fn writable(planner: &Planner, name: &selvedge_engine::catalog::Table
     }
     target::directory_only(def.location.clone())?;
     Ok(def)
+}
+
+/// A table, and not a view. `done` is what was to be done to it.
+pub(super) fn existing(planner: &Planner, name: &TableName, done: &str) -> Result<TableDef, Failure> {
+    if let Some(def) = planner.engine.catalog().table(name) {
+        return Ok(def);
+    }
+    Err(match names::in_schemas(planner).contains(name) {
+        true => Failure::user("NOT_A_TABLE", format!("{name} is a view, and a view cannot be {done}")),
+        false => resolve::missing(planner, name),
+    })
 }
 
 /// Where each of the table's columns comes from, in the table's order.

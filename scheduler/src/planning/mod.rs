@@ -20,10 +20,12 @@ mod insert;
 mod names;
 mod partition;
 mod query;
+mod refresh;
 mod resolve;
 mod show;
 mod statement;
 mod target;
+mod view;
 
 use std::sync::Arc;
 
@@ -41,6 +43,8 @@ use selvedge_model::commit::WriteKind;
 use selvedge_model::{Failure, StatementAttempt};
 
 use check::Rehearsal;
+
+use crate::catalog::DurableCatalog;
 
 /// What a statement comes to.
 pub enum Planned {
@@ -106,14 +110,16 @@ pub struct PlannedWrite {
 #[derive(Clone)]
 pub struct Planner {
     engine: Arc<Engine>,
+    /// Takes the changes of DDL: the engine's catalog, and what keeps it.
+    catalog: Arc<DurableCatalog>,
     /// Set while a script is checked: what its statements would leave behind.
     rehearsal: Option<Arc<Rehearsal>>,
 }
 
 impl Planner {
-    /// A planner on the engine's catalog.
-    pub fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, rehearsal: None }
+    /// A planner on the engine's catalog, which `catalog` changes.
+    pub fn new(engine: Arc<Engine>, catalog: Arc<DurableCatalog>) -> Self {
+        Self { engine, catalog, rehearsal: None }
     }
 
     /// Plans a statement. DDL is applied to the catalog, `SET` to `settings`.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
-use datafusion::logical_expr::TableType;
 use datafusion::sql::sqlparser::ast::ObjectName;
 use selvedge_engine::catalog::TableName;
 use selvedge_engine::error::nearest;
@@ -19,7 +18,7 @@ pub(super) async fn show(context: &Context<'_>, show: &Show) -> Result<Planned, 
     match show {
         Show::Tables(schema) => {
             let schema = schema.as_ref().map(names::ident);
-            tables(context, schema.as_deref()).await
+            tables(context, schema.as_deref())
         }
         Show::Schemas => schemas(context),
         Show::Columns(name) => describe(context, name).await,
@@ -28,7 +27,7 @@ pub(super) async fn show(context: &Context<'_>, show: &Show) -> Result<Planned, 
     }
 }
 
-async fn tables(context: &Context<'_>, schema: Option<&str>) -> Result<Planned, Failure> {
+fn tables(context: &Context<'_>, schema: Option<&str>) -> Result<Planned, Failure> {
     if let Some(schema) = schema
         && context.planner.engine.catalog().schema_location(schema).is_none()
     {
@@ -36,11 +35,9 @@ async fn tables(context: &Context<'_>, schema: Option<&str>) -> Result<Planned, 
     }
     let mut rows = Vec::new();
     for name in names::in_schemas(context.planner).into_iter().filter(|n| schema.is_none_or(|s| s == n.schema)) {
-        let kind = match resolve::provider(context.planner, &name).await?.table_type() {
-            TableType::View => "view",
-            _ => "table",
-        };
+        // Not by its provider: a view that can no longer be planned is listed, too.
         let location = context.planner.engine.catalog().table(&name).map(|def| def.location.to_string());
+        let kind = if location.is_some() { "table" } else { "view" };
         rows.push(vec![name.schema, name.table, kind.to_owned(), location.unwrap_or_default()]);
     }
     done(&["schema", "name", "kind", "location"], rows)
@@ -97,7 +94,7 @@ fn settings(context: &Context<'_>, key: Option<&str>) -> Result<Planned, Failure
     done(&["setting", "value", "description"], rows.collect())
 }
 
-fn done(columns: &[&str], rows: Vec<Vec<String>>) -> Result<Planned, Failure> {
+pub(super) fn done(columns: &[&str], rows: Vec<Vec<String>>) -> Result<Planned, Failure> {
     let fields: Vec<Field> = columns.iter().map(|name| Field::new(*name, DataType::Utf8, false)).collect();
     let schema = Arc::new(Schema::new(fields));
     let column = |i: usize| -> ArrayRef {

@@ -7,7 +7,7 @@ use selvedge_engine::sql::{ScriptStatement, StatementKind};
 use selvedge_model::failure::HasFailure as _;
 use selvedge_model::{Failure, StatementAttempt};
 
-use super::{Planned, Planner, adaptive, copy, create, explain, external, insert, query, show};
+use super::{Planned, Planner, adaptive, copy, create, explain, external, insert, query, refresh, show, view};
 
 /// What planning one statement needs.
 pub(super) struct Context<'a> {
@@ -59,16 +59,17 @@ pub(super) async fn dispatch(context: &Context<'_>, kind: &StatementKind) -> Res
         StatementKind::Explain { analyze, verbose, statement } => {
             Box::pin(explain::explain(context, *analyze, *verbose, statement)).await
         }
-        StatementKind::CreateSchema(create) => create::schema(context, create),
+        StatementKind::CreateSchema(create) => create::schema(context, create).await,
         StatementKind::CreateTable(create) => create::table(context, create).await,
         StatementKind::CreateTableAs(create) => create::table_as(context, create).await,
         StatementKind::CreateExternalTable(create) => external::create(context, create).await,
-        StatementKind::CreateView(create) => create::view(context, create).await,
-        StatementKind::Drop(drop) => create::drop(context, drop),
+        StatementKind::CreateView(create) => view::create(context, create).await,
+        StatementKind::Drop(drop) => create::drop(context, drop).await,
         StatementKind::Insert(insert) => insert::plan(context, insert).await.map(Planned::from),
         StatementKind::Copy(copy) => copy::plan(context, copy).await.map(Planned::from),
         StatementKind::Show(show) => show::show(context, show).await,
         StatementKind::Describe(name) => show::describe(context, name).await,
+        StatementKind::Refresh(name) => refresh::refresh(context, name).await,
         StatementKind::Set { key, .. } => {
             Err(Failure::internal("INTERNAL", format!("SET {key} was to be planned without its settings")))
         }

@@ -13,8 +13,10 @@ use crate::error::nearest;
 const DIALECT: GenericDialect = GenericDialect {};
 
 /// What a statement may begin with.
-const FIRST_WORDS: [&str; 12] =
-    ["SELECT", "WITH", "VALUES", "INSERT", "CREATE", "DROP", "COPY", "SET", "SHOW", "DESCRIBE", "EXPLAIN", "DESC"];
+const FIRST_WORDS: [&str; 14] = [
+    "SELECT", "WITH", "VALUES", "INSERT", "CREATE", "DROP", "COPY", "SET", "SHOW", "DESCRIBE", "EXPLAIN", "DESC",
+    "REFRESH", "MSCK",
+];
 
 /// Statements of other engines, or of a later version of this one.
 const LATER: [(&str, &str); 8] = [
@@ -65,6 +67,17 @@ impl Front {
                 self.parser.next_token();
                 let _ = self.parser.parse_keyword(Keyword::TABLE);
                 Ok(StatementKind::Describe(self.parser.parse_object_name(false)?))
+            }
+            "REFRESH" => {
+                self.parser.next_token();
+                let _ = self.parser.parse_keyword(Keyword::TABLE);
+                Ok(StatementKind::Refresh(self.parser.parse_object_name(false)?))
+            }
+            "MSCK" => {
+                self.parser.next_token();
+                self.parser.expect_keyword(Keyword::REPAIR)?;
+                self.parser.expect_keyword(Keyword::TABLE)?;
+                Ok(StatementKind::Refresh(self.parser.parse_object_name(false)?))
             }
             word => Err(match LATER.iter().find(|(later, _)| *later == word) {
                 Some((_, hint)) => {

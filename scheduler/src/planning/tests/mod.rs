@@ -40,7 +40,8 @@ impl Bench {
             .write_parquet(orders.to_str().unwrap(), Default::default(), None)
             .await
             .unwrap();
-        let mut bench = Self { planner: Planner::new(engine), settings: Settings::new(), dir };
+        let catalog = DurableCatalog::rehearsed(Arc::clone(engine.catalog()));
+        let mut bench = Self { planner: Planner::new(engine, catalog), settings: Settings::new(), dir };
         let setup = format!(
             "CREATE EXTERNAL TABLE orders STORED AS PARQUET LOCATION '{}';
              CREATE TABLE mart (id BIGINT NOT NULL, name STRING, n INT) PARTITIONED BY (ds DATE, region STRING);
@@ -284,6 +285,8 @@ async fn views_are_planned_and_read_back() {
         .unwrap();
     let found = bench.refusal("INSERT INTO v SELECT 1, 'a'").await;
     assert!(found.starts_with("NOT_A_TABLE 1:13 public.v is a view"), "{found}");
+    let found = bench.refusal("MSCK REPAIR TABLE v").await;
+    assert!(found.starts_with("NOT_A_TABLE 1:19 public.v is a view"), "{found}");
 }
 
 #[tokio::test]
@@ -317,6 +320,7 @@ async fn show_and_describe_give_rows() {
         ("SHOW TABLES", "public"),
         ("SHOW SCHEMAS", "public"),
         ("DESCRIBE mart", "id"),
+        ("REFRESH TABLE mart", "public.mart"),
         ("SHOW datafusion.execution.batch_size", "datafusion.execution.batch_size"),
         ("EXPLAIN SELECT id FROM orders", "logical_plan"),
     ] {

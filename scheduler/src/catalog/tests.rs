@@ -1,0 +1,65 @@
+//! Changes reach the store and the catalog alike, or neither.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use selvedge_engine::catalog::Format;
+
+use super::*;
+use crate::store::SqliteStore;
+
+fn def(name: &str) -> TableDef {
+    TableDef {
+        name: name.parse().unwrap(),
+        format: Format::Parquet,
+        location: Location::parse("s3://b/t/").unwrap(),
+        schema: Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)])),
+        partition_by: vec![],
+        options: BTreeMap::new(),
+    }
+}
+
+async fn kept() -> (Arc<SqliteStore>, Arc<Catalog>, Arc<DurableCatalog>) {
+    let store = Arc::new(SqliteStore::memory().await.unwrap());
+    let catalog = Catalog::new();
+    let durable = DurableCatalog::new(Arc::clone(&catalog), store.clone());
+    (store, catalog, durable)
+}
+
+#[tokio::test]
+async fn what_is_refused_or_there_already_changes_nothing_in_the_store() {
+    let (store, catalog, durable) = kept().await;
+    assert!(durable.create_table(def("t"), TableKind::External, false, false).await.unwrap());
+    let other = TableDef { location: Location::parse("s3://b/other/").unwrap(), ..def("t") };
+    assert!(!durable.create_table(other.clone(), TableKind::Managed, true, false).await.unwrap());
+    let refused = durable.create_table(other, TableKind::Managed, false, false).await.unwrap_err();
+    assert_eq!(refused.code, "TABLE_EXISTS");
+    let kept = store.catalog().await.unwrap();
+    assert_eq!(kept.tables, [record(def("t"), TableKind::External)]);
+    assert_eq!(durable.drop_schema("public", false, true).await.unwrap_err().code, "INVALID_STATEMENT");
+    assert!(!durable.drop_schema("none", true, false).await.unwrap());
+    assert!(!durable.create_schema("public", None, true).await.unwrap());
+    assert!(durable.drop_table(&"t".parse().unwrap(), false).await.unwrap());
+    assert!(store.catalog().await.unwrap().tables.is_empty() && catalog.tables().is_empty());
+}
+
+#[tokio::test]
+async fn what_the_store_refuses_is_not_in_the_catalog() {
+    let (_, catalog, durable) = kept().await;
+    // Known to the catalog alone: the store knows no such schema.
+    catalog.create_schema("s", None, false).unwrap();
+    let refused = durable.create_table(def("s.t"), TableKind::External, false, false).await.unwrap_err();
+    assert_eq!(refused.code, "STORE_FAILED");
+    assert!(catalog.tables().is_empty());
+}
+
+#[tokio::test]
+async fn a_rehearsal_keeps_nothing() {
+    let (store, catalog, _) = kept().await;
+    let copy = catalog.fork();
+    let rehearsed = DurableCatalog::rehearsed(Arc::clone(&copy));
+    assert!(rehearsed.create_table(def("t"), TableKind::External, false, false).await.unwrap());
+    assert_eq!(copy.tables().len(), 1);
+    assert!(catalog.tables().is_empty() && store.catalog().await.unwrap().tables.is_empty());
+}

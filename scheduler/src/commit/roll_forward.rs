@@ -1,0 +1,175 @@
+//! Carries a recorded publish from the state it is in to its end, step by step as `selvedge_model::publish` says.
+//!
+//! Each step may have been done before, in part or as a whole. It is tried again a few times when what failed it may pass.
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use selvedge_engine::store::Location;
+use selvedge_engine::write;
+use selvedge_model::Failure;
+use selvedge_model::failure::HasFailure as _;
+use selvedge_model::publish::{Action, PublishState, Reply};
+
+use super::CONCURRENCY;
+use super::journal::Publishes;
+use crate::catalog::Unclosed;
+use crate::fault::{self, Step};
+use crate::runs::now_ms;
+use crate::store::PublishEntry;
+
+/// How long to wait before a step is tried again.
+const PAUSES: [Duration; 3] = [FIRST_PAUSE, FIRST_PAUSE.saturating_mul(2), FIRST_PAUSE.saturating_mul(4)];
+const FIRST_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 500 });
+
+impl Publishes {
+    /// Leaves in `entry` how far it has come. Its state is `Done` after a failure only when nothing more is to be done.
+    pub(super) async fn roll_forward(&self, entry: &mut PublishEntry) -> Result<(), Failure> {
+        let location = Location::parse(&entry.record.location).map_err(|e| e.failure())?;
+        let mut ended_badly = (entry.state == PublishState::Withdrawn).then(withdrawn);
+        let mut pauses = PAUSES.into_iter();
+        while entry.state != PublishState::Done {
+            match self.step(&location, entry, &mut ended_badly).await {
+                Ok(next) => {
+                    entry.state = next;
+                    pauses = PAUSES.into_iter();
+                }
+                Err(failure) => match pauses.next().filter(|_| failure.is_retryable()) {
+                    Some(pause) => {
+                        tracing::warn!(%location, %failure, state = entry.state.name(), "a step of a publish failed; trying again");
+                        tokio::time::sleep(pause).await;
+                    }
+                    None => return Err(failure),
+                },
+            }
+        }
+        ended_badly.map_or(Ok(()), Err)
+    }
+
+    /// Does what the state asks for and records the next one.
+    async fn step(
+        &self,
+        location: &Location,
+        entry: &PublishEntry,
+        ended_badly: &mut Option<Failure>,
+    ) -> Result<PublishState, Failure> {
+        let outcomes = self.act(location, entry).await;
+        let replies: Vec<Reply> = outcomes.iter().map(reply).collect();
+        let Some(next) = entry.state.after(&replies) else {
+            return Err(failure_of(outcomes, Reply::Refused));
+        };
+        if next == PublishState::Withdrawn {
+            let failure = failure_of(outcomes, Reply::Lost);
+            tracing::error!(%location, %failure, "what a publish had staged is gone; taking it back");
+            *ended_badly = Some(failure);
+        }
+        match self.record(entry, next).await {
+            Err(Unclosed::Store(failure)) => return Err(failure),
+            Err(Unclosed::Table(failure)) => *ended_badly = Some(failure),
+            Ok(()) => {}
+        }
+        Ok(next)
+    }
+
+    async fn record(&self, entry: &PublishEntry, next: PublishState) -> Result<(), Unclosed> {
+        let id = entry.record.id.clone();
+        if next == PublishState::Done {
+            let create = entry.create.clone().filter(|_| entry.state != PublishState::Withdrawn);
+            return self.catalog.close_publish(id, create).await;
+        }
+        let advanced = self.store.advance_publish(&id, next, now_ms()).await;
+        advanced.map_err(|e| Unclosed::Store(e.failure()))?;
+        match next {
+            PublishState::Published => fault::reach(Step::CompletionRecorded),
+            PublishState::Removed => fault::reach(Step::RemovalRecorded),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn act(&self, location: &Location, entry: &PublishEntry) -> Vec<Result<(), Failure>> {
+        match entry.state.action() {
+            Action::Complete => self.complete(location, entry).await,
+            Action::Remove => vec![self.remove(location, &entry.record.remove).await],
+            Action::Close => {
+                self.clear_staging(location, entry).await;
+                vec![]
+            }
+            Action::TakeBack => self.take_back(location, entry).await,
+            Action::Record | Action::Rest => vec![],
+        }
+    }
+
+    async fn complete(&self, location: &Location, entry: &PublishEntry) -> Vec<Result<(), Failure>> {
+        let stores = &self.stores;
+        // Gathered first: a stream over a borrowing closure is not `Send` to the compiler.
+        let files: Vec<_> = entry
+            .record
+            .publish
+            .iter()
+            .map(|file| async move {
+                write::publish_file(stores, location, file).await?;
+                fault::reach(Step::FileCompleted);
+                Ok::<(), Failure>(())
+            })
+            .collect();
+        let outcomes: Vec<Result<(), Failure>> = stream::iter(files).buffer_unordered(CONCURRENCY).collect().await;
+        if outcomes.iter().all(Result::is_ok) {
+            fault::reach(Step::FilesCompleted);
+        }
+        outcomes
+    }
+
+    async fn remove(&self, location: &Location, paths: &[String]) -> Result<(), Failure> {
+        let alone = usize::from(fault::is_armed(Step::FirstRemoved)).min(paths.len());
+        let (first, rest) = paths.split_at(alone);
+        if !first.is_empty() {
+            write::remove_files(&self.stores, location, first).await?;
+            fault::reach(Step::FirstRemoved);
+        }
+        write::remove_files(&self.stores, location, rest).await?;
+        fault::reach(Step::FilesRemoved);
+        Ok(())
+    }
+
+    /// What cannot be cleared is hidden from readers, and is no reason to keep the statement from its end.
+    async fn clear_staging(&self, location: &Location, entry: &PublishEntry) {
+        for job_id in &entry.record.jobs {
+            let cleared = write::close_staging(&self.stores, location, job_id, &entry.record.publish).await;
+            if let Err(failure) = cleared {
+                tracing::warn!(%location, job_id, %failure, "staging of a published write is not cleared");
+            }
+        }
+        fault::reach(Step::StagingCleared);
+    }
+
+    async fn take_back(&self, location: &Location, entry: &PublishEntry) -> Vec<Result<(), Failure>> {
+        let mut outcomes = Vec::new();
+        for file in &entry.record.publish {
+            outcomes.push(write::discard_file(&self.stores, location, file).await);
+        }
+        for job_id in &entry.record.jobs {
+            outcomes.push(write::sweep_staging(&self.stores, location, job_id).await.map(|_| ()));
+        }
+        outcomes.push(write::remove_files(&self.stores, location, &entry.record.withdrawable()).await);
+        outcomes
+    }
+}
+
+fn reply(outcome: &Result<(), Failure>) -> Reply {
+    match outcome {
+        Ok(()) => Reply::Done,
+        Err(failure) if failure.code == write::STAGING_LOST => Reply::Lost,
+        Err(_) => Reply::Refused,
+    }
+}
+
+/// The first failure that comes to this reply.
+fn failure_of(outcomes: Vec<Result<(), Failure>>, wanted: Reply) -> Failure {
+    let found = outcomes.into_iter().filter(|outcome| reply(outcome) == wanted).find_map(Result::err);
+    found.unwrap_or_else(|| Failure::internal("INTERNAL", "a publish stopped without a reason"))
+}
+
+fn withdrawn() -> Failure {
+    Failure::external(write::STAGING_LOST, "what the write had staged was lost, and the write has been taken back")
+}

@@ -1,0 +1,126 @@
+//! The scheduler ends, as if killed, at each named step of a publish, and is started again: the table is exactly as before or
+//! exactly as after, nothing is doubled, and nothing staged is left.
+//!
+//! The steps are those that the binary lists (`selvedge scheduler --list-faults`), so that a new one is tried without a word
+//! here.
+
+use std::path::Path;
+
+use selvedge_tests::cli::Selvedge;
+use selvedge_tests::cluster::{Cluster, ClusterOptions};
+use selvedge_tests::readback::{Source, duckdb};
+
+use crate::stage::{BUCKET, LONG, S3, heavy, unique};
+
+/// The one step at which nothing is recorded yet: the statement has never been.
+const BEFORE_THE_RECORD: &str = "publish-decided";
+/// Not a step of this publish: it belongs to DDL.
+const DDL: &str = "catalog-written";
+
+const BEFORE: [[&str; 3]; 4] = [["1", "old", "a"], ["2", "old", "b"], ["3", "old", "c"], ["4", "old", "d"]];
+const AFTER: [[&str; 3]; 4] = [["10", "new", "a"], ["20", "new", "b"], ["30", "new", "c"], ["4", "old", "d"]];
+
+fn steps() -> Vec<String> {
+    let listed = Selvedge::new().unwrap().run(&["scheduler", "--list-faults"]).unwrap().succeeded().unwrap();
+    let steps: Vec<String> = listed.stdout.lines().map(str::to_owned).collect();
+    assert!(steps.len() >= 7 && steps.iter().any(|s| s == BEFORE_THE_RECORD), "{steps:?}");
+    steps
+}
+
+fn execute(cluster: &Cluster, sql: &str) {
+    cluster.cli().unwrap().run(&["sql", "-c", sql]).unwrap().succeeded().unwrap();
+}
+
+/// Runs a statement on a scheduler that ends at a step, and starts it again without that.
+fn crash(cluster: &mut Cluster, step: &str, sql: &str) {
+    cluster.restart_scheduler(&[("SELVEDGE_FAULT", step)]).unwrap();
+    let output = cluster.cli().unwrap().run(&["sql", "-c", sql]).unwrap();
+    assert_ne!(output.code, 0, "nobody told the end of this one: {}", output.report());
+    let status = cluster.scheduler().wait(LONG).unwrap();
+    assert_eq!(status.code(), None, "the scheduler was to abort at {step}, but ended with {status}");
+    cluster.restart_scheduler(&[]).unwrap();
+}
+
+/// Rows as another engine and as our own find them.
+fn expect_rows(cluster: &Cluster, table: &str, location: &str, expected: &[[&str; 3]], step: &str) {
+    let sql = "SELECT id, version, CAST(p AS VARCHAR) FROM t ORDER BY p, id";
+    let found = duckdb(sql, &[Source::new("t", location)], Some(&S3.access())).unwrap();
+    assert_eq!(found.rows, expected, "{step}, read by DuckDB");
+    let own = cluster.cli().unwrap().query(&format!("SELECT id, version, p FROM {table} ORDER BY p, id")).unwrap();
+    assert_eq!(own.rows, expected, "{step}, read by Selvedge");
+}
+
+/// Everything below a location, hidden or not.
+fn everything(location: &str) -> Vec<String> {
+    if let Some(prefix) = location.strip_prefix(&format!("s3://{BUCKET}/")) {
+        return S3.keys(BUCKET, prefix.trim_end_matches('/')).unwrap();
+    }
+    let mut found = Vec::new();
+    walk(Path::new(location), &mut found);
+    found
+}
+
+fn walk(directory: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, found);
+        } else {
+            found.push(path.to_string_lossy().into_owned());
+        }
+    }
+}
+
+fn overwrite_crashes(cluster: &mut Cluster, step: &str, table: &str, location: &str) {
+    execute(
+        cluster,
+        &format!(
+            "CREATE EXTERNAL TABLE {table} (id BIGINT, version VARCHAR, p VARCHAR) STORED AS PARQUET PARTITIONED BY (p)
+               LOCATION '{location}';
+             INSERT INTO {table} SELECT column1, 'old', column2 FROM (VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'))"
+        ),
+    );
+    let overwrite = format!(
+        "INSERT OVERWRITE {table} SELECT column1, 'new', column2 FROM (VALUES (10, 'a'), (20, 'b'), (30, 'c'))"
+    );
+    crash(cluster, step, &overwrite);
+    // Only what was recorded is carried on. What was staged before is hidden, and is for the sweeper.
+    let never = step == BEFORE_THE_RECORD;
+    expect_rows(cluster, table, location, if never { &BEFORE } else { &AFTER }, step);
+    let files = everything(location);
+    assert!(never || files.len() == 4, "{step}: {files:?}");
+    assert!(never || files.iter().all(|f| !f.contains("staging")), "{step}: {files:?}");
+    // And the table is as good as any.
+    execute(cluster, &overwrite);
+    expect_rows(cluster, table, location, &AFTER, &format!("again after {step}"));
+}
+
+fn ddl_crashes(cluster: &mut Cluster, table: &str, location: &str) {
+    let create = format!("CREATE EXTERNAL TABLE {table} (a BIGINT) STORED AS PARQUET LOCATION '{location}'");
+    crash(cluster, DDL, &create);
+    assert_eq!(cluster.cli().unwrap().query(&format!("SELECT count(*) FROM {table}")).unwrap().single().unwrap(), "0");
+}
+
+fn crash_everywhere(location: impl Fn(&Cluster, &str) -> String) {
+    let _turn = heavy();
+    let options = ClusterOptions { s3: Some(S3.access()), executors: 1, ..Default::default() };
+    let mut cluster = Cluster::start(options).unwrap();
+    for step in steps() {
+        let table = unique("crash");
+        let location = location(&cluster, &table);
+        match step.as_str() {
+            DDL => ddl_crashes(&mut cluster, &table, &location),
+            step => overwrite_crashes(&mut cluster, step, &table, &location),
+        }
+    }
+}
+
+#[test]
+fn a_publish_to_s3_is_whole_wherever_the_scheduler_ends() {
+    crash_everywhere(|_, table| format!("s3://{BUCKET}/{table}/"));
+}
+
+#[test]
+fn a_publish_to_a_local_disk_is_whole_wherever_the_scheduler_ends() {
+    crash_everywhere(|cluster, table| format!("{}/", cluster.dir().join(table).display()));
+}
