@@ -19,8 +19,11 @@ mod schemas;
 mod statistics;
 
 pub use definition::{Format, TableDef, ViewDef, plain_schema};
+pub(crate) use files::grouped;
 pub use files::table_provider;
+pub(crate) use format::file_format;
 pub use names::TableName;
 pub use prepare::prepare_scans;
 pub use resolve::resolve_files;
 pub use schemas::Catalog;
+pub(crate) use statistics::{summed, with_partitions};

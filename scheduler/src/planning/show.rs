@@ -35,7 +35,8 @@ async fn tables(context: &Context<'_>, schema: Option<&str>) -> Result<Planned, 
     }
     let mut rows = Vec::new();
     for name in names::in_schemas(context.planner).into_iter().filter(|n| schema.is_none_or(|s| s == n.schema)) {
-        let kind = match resolve::provider(context.planner, &name).await?.table_type() {
+        // Without opening it: a table that cannot be read is listed all the same.
+        let kind = match resolve::table_type(context.planner, &name).await? {
             TableType::View => "view",
             _ => "table",
         };
@@ -47,7 +48,7 @@ async fn tables(context: &Context<'_>, schema: Option<&str>) -> Result<Planned, 
 
 fn schemas(context: &Context<'_>) -> Result<Planned, Failure> {
     let engine = &context.planner.engine;
-    let catalog = engine.catalog().provider_list().catalog(names::CATALOG);
+    let catalog = engine.catalog_list().catalog(names::CATALOG);
     let mut schemas = catalog.map(|c| c.schema_names()).unwrap_or_default();
     schemas.retain(|s| s != names::INFORMATION_SCHEMA);
     schemas.sort();
