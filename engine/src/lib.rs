@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod config;
+pub mod delta;
 pub mod error;
 pub mod plan;
 pub mod session;

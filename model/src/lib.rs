@@ -4,6 +4,7 @@
 //! go out as values. Scheduler and executor act on them at the edge. `tests/tidy.rs` keeps it so.
 
 pub mod commit;
+pub mod delta;
 pub mod failure;
 pub mod handout;
 pub mod id;

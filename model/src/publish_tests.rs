@@ -27,7 +27,6 @@ struct World {
     visible: BTreeSet<String>,
     journal: Option<PublishState>,
     fates: Vec<Fate>,
-    requests: usize,
 }
 
 struct Crashed;
@@ -39,13 +38,11 @@ impl World {
             visible: OLD.map(str::to_owned).into(),
             journal: None,
             fates: fates.into_iter().rev().collect(),
-            requests: 0,
         }
     }
 
     /// Does `work` as fate has it.
     fn request(&mut self, work: impl FnOnce(&mut Self) -> Reply) -> Result<Reply, Crashed> {
-        self.requests += 1;
         match self.fates.pop().unwrap_or(Fate::Done) {
             Fate::Done => Ok(work(self)),
             Fate::Unheard => {
@@ -174,7 +171,7 @@ fn lost_staging_is_taken_back_whole_wherever_that_crashes() {
 fn names_read_back_as_their_states() {
     use PublishState::{Done, Nothing, Prepared, Published, Removed, Withdrawn};
     for state in [Nothing, Prepared, Published, Removed, Withdrawn, Done] {
-        assert_eq!(state.name().parse(), Ok(state));
+        assert_eq!(state.name().parse::<PublishState>(), Ok(state));
     }
     assert!("prepared".parse::<PublishState>().is_err());
 }

@@ -25,6 +25,8 @@ pub enum Format {
     Json,
     /// Apache Avro.
     Avro,
+    /// Parquet files under a log: Delta Lake. The log is the truth about columns and files.
+    Delta,
 }
 
 impl Format {
@@ -35,6 +37,7 @@ impl Format {
             Self::Csv => "CSV",
             Self::Json => "JSON",
             Self::Avro => "AVRO",
+            Self::Delta => "DELTA",
         }
     }
 
@@ -67,8 +70,9 @@ impl FromStr for Format {
             "CSV" => Ok(Self::Csv),
             "JSON" | "NDJSON" | "JSONL" => Ok(Self::Json),
             "AVRO" => Ok(Self::Avro),
+            "DELTA" => Ok(Self::Delta),
             _ => Err(Failure::user("UNKNOWN_FORMAT", format!("there is no format {text}"))
-                .with_hint("STORED AS takes PARQUET, CSV, JSON or AVRO")),
+                .with_hint("STORED AS takes PARQUET, DELTA, CSV, JSON or AVRO")),
         }
     }
 }
@@ -82,7 +86,8 @@ pub struct TableDef {
     pub format: Format,
     /// The directory, file or glob where they are.
     pub location: Location,
-    /// All columns, those of the partitions last.
+    /// All columns, those of the partitions last. Of a Delta table, as they were when it was registered: the log may say
+    /// otherwise by now.
     pub schema: SchemaRef,
     /// The columns that are in directory names, in the order of the directories.
     pub partition_by: Vec<String>,
@@ -150,6 +155,7 @@ mod tests {
     #[test]
     fn formats_are_read_from_sql_and_from_names() {
         assert_eq!("parquet".parse::<Format>().unwrap(), Format::Parquet);
+        assert_eq!("Delta".parse::<Format>().unwrap(), Format::Delta);
         assert!("orc".parse::<Format>().is_err());
         let rows = [
             ("a/b.snappy.parquet", Some(Format::Parquet)),

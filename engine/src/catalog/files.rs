@@ -180,7 +180,7 @@ impl TableProvider for FilesTable {
 }
 
 /// Files in at most `partitions` groups, with the statistics of each.
-fn grouped(files: Vec<PartitionedFile>, partitions: usize, schema: &Schema) -> Result<Vec<FileGroup>> {
+pub(crate) fn grouped(files: Vec<PartitionedFile>, partitions: usize, schema: &Schema) -> Result<Vec<FileGroup>> {
     let with_sum = |group: FileGroup| {
         let known = summed(group.files(), schema)?;
         Ok(group.with_statistics(Arc::new(known)))

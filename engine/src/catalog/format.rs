@@ -37,7 +37,7 @@ const JSON_OPTIONS: [(&str, &[&str]); 2] = [("compression", &[]), ("schema_infer
 ///
 /// # Errors
 /// `UNKNOWN_OPTION` or `INVALID_OPTION`.
-pub(super) fn file_format(
+pub(crate) fn file_format(
     format: Format,
     options: &BTreeMap<String, String>,
     compression: CompressionTypeVariant,
@@ -53,6 +53,7 @@ pub(super) fn file_format(
             known_options(format, options, &[])?;
             Ok(Arc::new(AvroFormat))
         }
+        Format::Delta => Err(Failure::internal("INTERNAL", "a Delta table was to be read as files")),
         Format::Json => {
             let given = known_options(format, options, &JSON_OPTIONS)?;
             let mut json = JsonOptions { compression, ..JsonOptions::default() };
@@ -112,7 +113,7 @@ pub(super) fn by_compression<T>(
     for file in files {
         let kind = match format {
             Format::Csv | Format::Json => ending(name(&file)),
-            Format::Parquet | Format::Avro => CompressionTypeVariant::UNCOMPRESSED,
+            Format::Parquet | Format::Avro | Format::Delta => CompressionTypeVariant::UNCOMPRESSED,
         };
         if let Some(said) = said.filter(|said| *said != kind) {
             let cause = format!("option compression is {said:?}, but {} does not end so", name(&file));

@@ -50,11 +50,11 @@ impl Unknown<'_> {
     /// What is wrong with a file, named; `BAD_DATA` when files do not fit together.
     pub(super) async fn columns(&self) -> Result<Schema, Failure> {
         let limit = match self.format {
-            Format::Parquet | Format::Avro => SCHEMAS_READ,
+            Format::Parquet | Format::Avro | Format::Delta => SCHEMAS_READ,
             Format::Csv | Format::Json => TEXTS_READ,
         };
         let sample: Vec<ObjectMeta> = match self.format {
-            Format::Parquet | Format::Avro => {
+            Format::Parquet | Format::Avro | Format::Delta => {
                 spread(self.files.len(), limit).into_iter().map(|at| self.files[at].clone()).collect()
             }
             Format::Csv | Format::Json => self.files.to_vec(),
@@ -64,7 +64,7 @@ impl Unknown<'_> {
         for (compression, files) in kinds {
             let reader = self.reader(compression)?;
             match self.format {
-                Format::Parquet | Format::Avro => told.extend(self.one_by_one(&reader, &files).await?),
+                Format::Parquet | Format::Avro | Format::Delta => told.extend(self.one_by_one(&reader, &files).await?),
                 Format::Csv | Format::Json => {
                     let files = &files[..files.len().min(limit)];
                     told.push(self.together(&reader, files).await?);
@@ -134,7 +134,7 @@ impl Unknown<'_> {
             return merged.fields().first().map(|f| f.as_ref().clone());
         }
         let wider = match (self.format, one.data_type(), other.data_type()) {
-            (Format::Parquet | Format::Avro, _, _) => return None,
+            (Format::Parquet | Format::Avro | Format::Delta, _, _) => return None,
             (_, DataType::Int64, DataType::Float64) | (_, DataType::Float64, DataType::Int64) => DataType::Float64,
             (Format::Csv, _, _) => DataType::Utf8,
             (Format::Json, _, _) => return None,

@@ -21,11 +21,14 @@ mod statistics;
 mod survey;
 
 pub use definition::{Format, TableDef, ViewDef, plain_schema};
+pub(crate) use files::grouped;
 pub use files::table_provider;
+pub(crate) use format::file_format;
 pub(crate) use listing::is_hidden;
 pub use names::TableName;
 pub(crate) use partitions::{parse_segment, scalar};
 pub use prepare::prepare_scans;
 pub use resolve::resolve_files;
 pub use schemas::Catalog;
+pub(crate) use statistics::{summed, with_partitions};
 pub use survey::{Survey, scanned_locations, survey};

@@ -1,24 +1,30 @@
 //! DataFusion's view of the catalog.
 //!
-//! Thin and live: names and definitions are looked up at each call. Nothing can be registered or dropped through it: DDL
-//! acts on the [`Catalog`].
+//! Thin and live: names and definitions are looked up at each call. Only the versions of managed tables stay as they were
+//! first seen, also below views, whose plans are older. Nothing can be registered or dropped through it: DDL acts on the
+//! [`Catalog`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider};
-use datafusion::datasource::{TableProvider, TableType, ViewTable};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::datasource::{TableProvider, TableType, ViewTable, provider_as_source, source_as_provider};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, cast, col};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableScan, cast, col};
 use selvedge_model::Failure;
 
-use super::definition::plain_type;
+use super::definition::{plain_schema, plain_type};
 use super::files::FilesTable;
 use super::schemas::Entry;
-use super::{Catalog, ViewDef};
+use super::{Catalog, Format, TableDef, TableName, ViewDef};
+use crate::delta::{DeltaSnapshot, DeltaTable, Pins, VersionSpec};
 use crate::error::EngineError;
 use crate::session::CATALOG_NAME;
+use crate::store::{Location, ObjectStores};
 
 /// The list of the one catalog.
 #[derive(Debug)]
@@ -27,8 +33,8 @@ pub(super) struct CatalogList {
 }
 
 impl CatalogList {
-    pub(super) fn new(catalog: Arc<Catalog>) -> Self {
-        Self { catalog: Arc::new(OneCatalog { catalog }) }
+    pub(super) fn new(catalog: Arc<Catalog>, stores: ObjectStores) -> Self {
+        Self { catalog: Arc::new(OneCatalog { catalog, pins: Arc::new(Pins::new(stores)) }) }
     }
 }
 
@@ -50,6 +56,7 @@ impl CatalogProviderList for CatalogList {
 #[derive(Debug)]
 struct OneCatalog {
     catalog: Arc<Catalog>,
+    pins: Arc<Pins>,
 }
 
 impl CatalogProvider for OneCatalog {
@@ -59,14 +66,83 @@ impl CatalogProvider for OneCatalog {
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         self.catalog.schema_location(name)?;
-        Some(Arc::new(OneSchema { catalog: Arc::clone(&self.catalog), name: name.to_owned() }))
+        let (catalog, pins) = (Arc::clone(&self.catalog), Arc::clone(&self.pins));
+        Some(Arc::new(OneSchema { catalog, pins, name: name.to_owned() }))
     }
 }
 
 #[derive(Debug)]
 struct OneSchema {
     catalog: Arc<Catalog>,
+    pins: Arc<Pins>,
     name: String,
+}
+
+impl OneSchema {
+    /// What a name stands for, and at which version.
+    fn entry(&self, name: &str) -> Result<Option<(Entry, VersionSpec)>, Failure> {
+        if let Some(entry) = self.catalog.entry(&self.name, name) {
+            return Ok(Some((entry, VersionSpec::Latest)));
+        }
+        let Some((table, version)) = VersionSpec::of_name(name)? else { return Ok(None) };
+        match self.catalog.entry(&self.name, table) {
+            Some(Entry::Table(def)) if def.format == Format::Delta => Ok(Some((Entry::Table(def), version))),
+            Some(_) => {
+                let name = TableName::new(self.name.as_str(), table);
+                let cause = format!("{name} has no versions: only managed tables do");
+                Err(Failure::user("NOT_SUPPORTED", cause).with_hint(format!("Read {name} as it is now")))
+            }
+            None => Err(self.catalog.table_not_found(&TableName::new(self.name.as_str(), table))),
+        }
+    }
+
+    async fn managed(&self, def: &TableDef, version: VersionSpec) -> Result<Arc<dyn TableProvider>, Failure> {
+        match self.pins.table(&def.location, version).await {
+            Ok(table) => Ok(Arc::new(table)),
+            Err(failure) if failure.code == "NOT_A_DELTA_TABLE" && self.catalog.is_copy() => {
+                Ok(Arc::new(EmptyTable::new(plain_schema(&def.schema))))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The view's plan over the versions that this session sees.
+    async fn current(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let mut found: Vec<Arc<dyn TableProvider>> = Vec::new();
+        plan.apply_with_subqueries(|node| {
+            found.extend(scanned(node));
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        let mut now: HashMap<(Location, VersionSpec), Arc<DeltaSnapshot>> = HashMap::new();
+        for table in found.iter().filter_map(|table| table.downcast_ref::<DeltaTable>()) {
+            let (location, version) = key_of(table);
+            let snapshot = self.pins.snapshot(&location, version).await.map_err(EngineError::from)?;
+            now.insert((location, version), snapshot);
+        }
+        let replaced = plan.transform_down_with_subqueries(|node| {
+            let provider = scanned(&node);
+            let table = provider.as_ref().and_then(|p| p.downcast_ref::<DeltaTable>());
+            match (node, table.and_then(|table| Some((table, now.get(&key_of(table))?)))) {
+                (LogicalPlan::TableScan(scan), Some((table, snapshot))) => {
+                    let table = table.over(Arc::clone(snapshot)).map_err(EngineError::from)?;
+                    let source = provider_as_source(Arc::new(table));
+                    Ok(Transformed::yes(LogicalPlan::TableScan(TableScan { source, ..scan })))
+                }
+                (node, _) => Ok(Transformed::no(node)),
+            }
+        })?;
+        Ok(replaced.data)
+    }
+}
+
+/// The table that a node of a plan scans.
+fn scanned(node: &LogicalPlan) -> Option<Arc<dyn TableProvider>> {
+    let LogicalPlan::TableScan(scan) = node else { return None };
+    source_as_provider(&scan.source).ok()
+}
+
+fn key_of(table: &DeltaTable) -> (Location, VersionSpec) {
+    (table.snapshot().location().clone(), table.spec())
 }
 
 #[async_trait]
@@ -76,13 +152,20 @@ impl SchemaProvider for OneSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        match self.catalog.entry(&self.name, name) {
+        match self.entry(name).map_err(EngineError::from)? {
             None => Ok(None),
-            Some(Entry::Table(def)) => {
+            Some((Entry::Table(def), version)) if def.format == Format::Delta => {
+                Ok(Some(self.managed(&def, version).await.map_err(EngineError::from)?))
+            }
+            Some((Entry::Table(def), _)) => {
                 let table = FilesTable::new(&def).map_err(EngineError::from)?;
                 Ok(Some(Arc::new(table)))
             }
-            Some(Entry::View(view)) => Ok(Some(Arc::new(view_table(&view)?))),
+            Some((Entry::View(view), _)) => {
+                let plan = view.plan.clone().map_err(|why| EngineError::from(unplannable(&view, &why)))?;
+                let plan = self.current(plan).await?;
+                Ok(Some(Arc::new(view_table(&view, plan)?)))
+            }
         }
     }
 
@@ -94,12 +177,11 @@ impl SchemaProvider for OneSchema {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.catalog.entry(&self.name, name).is_some()
+        matches!(self.entry(name), Ok(Some(_)))
     }
 }
 
-fn view_table(view: &ViewDef) -> Result<ViewTable> {
-    let plan = view.plan.clone().map_err(|why| EngineError::from(unplannable(view, &why)))?;
+fn view_table(view: &ViewDef, plan: LogicalPlan) -> Result<ViewTable> {
     Ok(ViewTable::new(with_plain_columns(plan)?, Some(view.sql.clone())))
 }
 

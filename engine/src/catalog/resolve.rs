@@ -36,6 +36,13 @@ pub async fn resolve_files(
     options: &BTreeMap<String, String>,
     declared: Option<SchemaRef>,
 ) -> Result<TableDef, Failure> {
+    if format == Format::Delta {
+        return Err(Failure::user(
+            "NOT_SUPPORTED",
+            format!("the Delta table at {location} cannot be read by its location"),
+        )
+        .with_hint("Register it: CREATE EXTERNAL TABLE t STORED AS DELTA LOCATION '...'"));
+    }
     let root = Root::of(location)?;
     let store = state.runtime_env().object_store(location.store_url()).map_err(|e| classify(&e))?;
     let files = root.list(&store, None).await?;

@@ -14,7 +14,7 @@ use super::provider::CatalogList;
 use super::{TableDef, TableName, ViewDef};
 use crate::error::or_list;
 use crate::session::DEFAULT_SCHEMA;
-use crate::store::Location;
+use crate::store::{Location, ObjectStores};
 
 /// Tables and views that a refusal to drop a schema names.
 const NAMED: usize = 5;
@@ -38,6 +38,8 @@ struct SchemaEntry {
 #[derive(Debug)]
 pub struct Catalog {
     schemas: RwLock<BTreeMap<String, SchemaEntry>>,
+    /// Whether its tables may not be there yet.
+    is_copy: bool,
 }
 
 impl Catalog {
@@ -45,12 +47,17 @@ impl Catalog {
     #[allow(clippy::new_ret_no_self)]
     pub fn new() -> Arc<Self> {
         let schemas = BTreeMap::from([(DEFAULT_SCHEMA.to_owned(), SchemaEntry::default())]);
-        Arc::new(Self { schemas: RwLock::new(schemas) })
+        Arc::new(Self { schemas: RwLock::new(schemas), is_copy: false })
     }
 
-    /// A catalog of its own with the same contents: what is done to one is not seen by the other.
+    /// A catalog of its own with the same contents: what is done to one is not seen by the other. Made to try out what
+    /// statements would do: a managed table in it may have no log yet, and then is as it was registered, and empty.
     pub fn fork(&self) -> Arc<Self> {
-        Arc::new(Self { schemas: RwLock::new(self.schemas.read().clone()) })
+        Arc::new(Self { schemas: RwLock::new(self.schemas.read().clone()), is_copy: true })
+    }
+
+    pub(super) fn is_copy(&self) -> bool {
+        self.is_copy
     }
 
     /// Makes a schema; tables made in it without a location go below its own, if it has one.
@@ -218,9 +225,9 @@ impl Catalog {
         not_found(name, &self.schemas.read())
     }
 
-    /// DataFusion's view of the catalog.
-    pub fn provider_list(self: &Arc<Self>) -> Arc<dyn CatalogProviderList> {
-        Arc::new(CatalogList::new(Arc::clone(self)))
+    /// DataFusion's view of the catalog, for one session: a managed table has the same version in it from first to last.
+    pub fn provider_list(self: &Arc<Self>, stores: &ObjectStores) -> Arc<dyn CatalogProviderList> {
+        Arc::new(CatalogList::new(Arc::clone(self), stores.clone()))
     }
 
     pub(super) fn entry(&self, schema: &str, table: &str) -> Option<Entry> {

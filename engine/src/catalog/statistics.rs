@@ -9,7 +9,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::stats::Precision;
-use datafusion::common::{ColumnStatistics, Statistics, TableReference};
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics, TableReference};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::error::{DataFusionError, Result};
@@ -63,11 +63,11 @@ impl Footers<'_> {
             .try_collect()
             .await?;
         for file in &mut files {
-            file.statistics = Some(Arc::new(with_partitions(Statistics::new_unknown(self.schema), file)));
+            file.statistics = Some(Arc::new(with_values(Statistics::new_unknown(self.schema), file)));
         }
         for (at, known) in known {
             let file = &mut files[at];
-            file.statistics = Some(Arc::new(with_partitions(known.as_ref().clone(), file)));
+            file.statistics = Some(Arc::new(with_values(known.as_ref().clone(), file)));
         }
         let mut total = summed(&files, schema)?;
         if read.len() < files.len() {
@@ -99,7 +99,7 @@ impl Footers<'_> {
 }
 
 /// What is known of several files together.
-pub(super) fn summed<'a>(files: impl IntoIterator<Item = &'a PartitionedFile>, schema: &Schema) -> Result<Statistics> {
+pub(crate) fn summed<'a>(files: impl IntoIterator<Item = &'a PartitionedFile>, schema: &Schema) -> Result<Statistics> {
     let known: Option<Vec<&Statistics>> = files.into_iter().map(|f| f.statistics.as_deref()).collect();
     match known {
         Some(known) => Statistics::try_merge_iter(known, schema),
@@ -127,12 +127,16 @@ fn extrapolate(total: &mut Statistics, files: &[PartitionedFile], read: &[usize]
     total.total_byte_size = scaled(sum(|s| s.total_byte_size));
 }
 
+fn with_values(known: Statistics, file: &PartitionedFile) -> Statistics {
+    with_partitions(known, file.object_meta.size, &file.partition_values)
+}
+
 /// Statistics of a file's columns, and of its partition columns, which have one value each.
-fn with_partitions(mut known: Statistics, file: &PartitionedFile) -> Statistics {
+pub(crate) fn with_partitions(mut known: Statistics, bytes: u64, partition: &[ScalarValue]) -> Statistics {
     if matches!(known.total_byte_size, Precision::Absent) {
-        known.total_byte_size = Precision::Inexact(usize::try_from(file.object_meta.size).unwrap_or(usize::MAX));
+        known.total_byte_size = Precision::Inexact(usize::try_from(bytes).unwrap_or(usize::MAX));
     }
-    for value in &file.partition_values {
+    for value in partition {
         let column = if value.is_null() {
             ColumnStatistics { null_count: known.num_rows, ..ColumnStatistics::new_unknown() }
         } else {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 /// The key of the session setting that lets a plan change while it runs.
 pub use ballista_core::config::BALLISTA_ADAPTIVE_PLANNER_ENABLED as ADAPTIVE_PLANNER_KEY;
 use ballista_core::extension::SessionConfigExt;
+use datafusion::catalog::CatalogProviderList;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{MemoryPool, TrackConsumersPool, UnboundedMemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -102,6 +103,11 @@ impl Engine {
         &self.catalog
     }
 
+    /// DataFusion's view of the catalog, for one session.
+    pub fn catalog_list(&self) -> Arc<dyn CatalogProviderList> {
+        self.catalog.provider_list(&self.stores)
+    }
+
     /// Where tables without a location go.
     pub fn warehouse(&self) -> &Location {
         &self.warehouse
@@ -138,7 +144,7 @@ impl Engine {
             .with_scalar_functions(scalar_functions())
             .with_aggregate_functions(aggregate_functions())
             .with_window_functions(window_functions())
-            .with_catalog_list(self.catalog.provider_list())
+            .with_catalog_list(self.catalog_list())
             .with_query_planner(Arc::new(PlanQueries))
             .with_optimizer_rules(optimizer_rules())
             .with_physical_optimizer_rules(physical_rules())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use selvedge_engine::catalog::{Format, TableDef, resolve_files};
+use selvedge_engine::delta::{DeltaSnapshot, VersionSpec};
 use selvedge_engine::sql::CreateExternalTable;
 use selvedge_model::Failure;
 
@@ -17,9 +18,43 @@ pub(super) async fn create(context: &Context<'_>, create: &CreateExternalTable) 
     if create.if_not_exists && context.planner.engine.catalog().table(&name).is_some() {
         return Ok(Planned::done(format!("table {name} was there already")));
     }
-    let def = resolve(context, create, format).await?;
+    let def = match format {
+        Format::Delta => adopt(context, create).await?,
+        _ => resolve(context, create, format).await?,
+    };
     let def = TableDef { name, ..def };
     self::create::register(context, def, TableKind::External, create.if_not_exists, create.or_replace).await
+}
+
+/// A Delta table that is there. Its log says all that could be declared.
+async fn adopt(context: &Context<'_>, create: &CreateExternalTable) -> Result<TableDef, Failure> {
+    let said = |what: &str| {
+        Failure::user(
+            "NOT_SUPPORTED",
+            format!("the log of a Delta table tells its {what}, which are not declared again"),
+        )
+        .with_hint("Write CREATE EXTERNAL TABLE t STORED AS DELTA LOCATION '...'")
+    };
+    if let Some(column) = create.columns.columns.first() {
+        return Err(said("columns").at(context.statement.place_of_ident(&column.name)));
+    }
+    if let Some(column) = create.columns.partition_by.first() {
+        return Err(said("partition columns").at(context.statement.place_of_ident(column)));
+    }
+    if !create.options.is_empty() {
+        return Err(said("options"));
+    }
+    let location = target::parse(&create.location)?.as_directory();
+    let stores = context.planner.engine.stores();
+    let snapshot = Box::pin(DeltaSnapshot::open(stores, &location, VersionSpec::Latest)).await?;
+    Ok(TableDef {
+        name: names::table(context.statement, &create.name)?,
+        format: Format::Delta,
+        location,
+        schema: snapshot.schema().clone(),
+        partition_by: snapshot.partition_by().to_vec(),
+        options: BTreeMap::new(),
+    })
 }
 
 async fn resolve(context: &Context<'_>, create: &CreateExternalTable, format: Format) -> Result<TableDef, Failure> {

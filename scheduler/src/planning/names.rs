@@ -53,7 +53,7 @@ pub(super) fn known(planner: &Planner) -> Vec<String> {
 
 /// All tables and views of all schemas but DataFusion's own.
 pub(super) fn in_schemas(planner: &Planner) -> Vec<TableName> {
-    let Some(catalog) = planner.engine.catalog().provider_list().catalog(CATALOG) else { return Vec::new() };
+    let Some(catalog) = planner.engine.catalog_list().catalog(CATALOG) else { return Vec::new() };
     let mut names = Vec::new();
     for schema in catalog.schema_names().into_iter().filter(|s| s != INFORMATION_SCHEMA) {
         let tables = catalog.schema(&schema).map(|s| s.table_names()).unwrap_or_default();

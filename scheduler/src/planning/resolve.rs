@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::ipc::writer::StreamWriter;
-use datafusion::catalog::TableProvider;
+use datafusion::catalog::{SchemaProvider, TableProvider};
 use selvedge_engine::catalog::{TableName, resolve_files, table_provider};
 use selvedge_engine::error::classify;
 use selvedge_engine::session::Settings;
@@ -16,12 +16,15 @@ use super::{Planner, errors, names, statement};
 
 /// The table or view of a name, to be scanned.
 pub(super) async fn provider(planner: &Planner, name: &TableName) -> Result<Arc<dyn TableProvider>, Failure> {
-    let schema = planner.engine.catalog().provider_list().catalog(names::CATALOG).and_then(|c| c.schema(&name.schema));
-    let found = match schema {
+    let found = match schema(planner, name) {
         Some(schema) => schema.table(&name.table).await.map_err(|e| classify(&e))?,
         None => None,
     };
     found.ok_or_else(|| missing(planner, name))
+}
+
+fn schema(planner: &Planner, name: &TableName) -> Option<Arc<dyn SchemaProvider>> {
+    planner.engine.catalog_list().catalog(names::CATALOG).and_then(|c| c.schema(&name.schema))
 }
 
 /// The failure of a table that is not there.

@@ -35,7 +35,7 @@ fn tables(context: &Context<'_>, schema: Option<&str>) -> Result<Planned, Failur
     }
     let mut rows = Vec::new();
     for name in names::in_schemas(context.planner).into_iter().filter(|n| schema.is_none_or(|s| s == n.schema)) {
-        // Not by its provider: a view that can no longer be planned is listed, too.
+        // Not by its provider: a view that can no longer be planned is listed, too, and so is a table that cannot be opened.
         let location = context.planner.engine.catalog().table(&name).map(|def| def.location.to_string());
         let kind = if location.is_some() { "table" } else { "view" };
         rows.push(vec![name.schema, name.table, kind.to_owned(), location.unwrap_or_default()]);
@@ -45,7 +45,7 @@ fn tables(context: &Context<'_>, schema: Option<&str>) -> Result<Planned, Failur
 
 fn schemas(context: &Context<'_>) -> Result<Planned, Failure> {
     let engine = &context.planner.engine;
-    let catalog = engine.catalog().provider_list().catalog(names::CATALOG);
+    let catalog = engine.catalog_list().catalog(names::CATALOG);
     let mut schemas = catalog.map(|c| c.schema_names()).unwrap_or_default();
     schemas.retain(|s| s != names::INFORMATION_SCHEMA);
     schemas.sort();

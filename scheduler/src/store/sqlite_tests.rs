@@ -56,12 +56,15 @@ fn put(table: TableRecord) -> CatalogChange {
 async fn the_catalog_is_there_again_when_the_store_is_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("deep/er/store.db");
+    let delta = TableRecord { kind: TableKind::Managed, ..table("sales.sold") };
+    let delta = TableRecord { def: TableDef { format: Format::Delta, options: BTreeMap::new(), ..delta.def }, ..delta };
     let sales = SchemaRecord { name: "sales".into(), location: Some(Location::parse("s3://lake/sales/").unwrap()) };
     {
         let store = SqliteStore::open(&path).await.unwrap();
         let changes = [
             CatalogChange::PutSchema(sales.clone()),
             put(table("sales.orders")),
+            put(delta.clone()),
             put(table("gone")),
             CatalogChange::PutView(view("sales.\"V\"")),
         ];
@@ -73,7 +76,7 @@ async fn the_catalog_is_there_again_when_the_store_is_opened_again() {
     let public = SchemaRecord { name: "public".into(), location: None };
     let expected = CatalogRecord {
         schemas: vec![public.clone(), sales],
-        tables: vec![table("sales.orders")],
+        tables: vec![table("sales.orders"), delta],
         views: vec![view("sales.\"V\"")],
     };
     assert_eq!(store.catalog().await.unwrap(), expected);

@@ -60,7 +60,7 @@ mod tests {
         for text in ["sqlite::memory:", "sqlite:state.db", "sqlite:/var/lib/selvedge/scheduler.db"] {
             assert_eq!(text.parse::<StoreUrl>().unwrap().to_string(), text);
         }
-        assert_eq!("sqlite:///x.db".parse(), Ok(StoreUrl::Sqlite("/x.db".into())));
+        assert_eq!("sqlite:///x.db".parse::<StoreUrl>(), Ok(StoreUrl::Sqlite("/x.db".into())));
         for text in ["", "memory", "sqlite:", "mysql://h/x"] {
             assert!(text.parse::<StoreUrl>().is_err(), "{text}");
         }

@@ -7,6 +7,7 @@ mod clauses;
 mod create;
 mod front;
 mod problem;
+mod travel;
 mod write;
 
 use std::sync::Arc;
@@ -73,7 +74,7 @@ fn ends(tokens: &[TokenWithSpan]) -> Option<(&TokenWithSpan, &TokenWithSpan)> {
 }
 
 fn parse_one(tokens: &[TokenWithSpan]) -> Result<StatementKind, Problem> {
-    let mut front = front::Front::new(tokens.to_vec(), NESTING);
+    let mut front = front::Front::new(travel::in_names(tokens)?, NESTING);
     let kind = front.statement()?;
     front.end()?;
     Ok(kind)

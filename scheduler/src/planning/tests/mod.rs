@@ -12,6 +12,7 @@ use selvedge_engine::store::StoreOptions;
 use super::*;
 
 mod dataframe;
+mod delta;
 
 struct Bench {
     planner: Planner,
