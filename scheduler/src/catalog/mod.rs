@@ -2,15 +2,18 @@
 //! from.
 //!
 //! Changes are made one at a time. Each is tried on a copy before it is written, so that what the catalog would refuse never
-//! reaches the store. Once begun a change is carried to its end, also when its statement is cancelled. A rehearsal's catalog
-//! has no store. What is in the store at a start is brought in by `load`.
+//! reaches the store. Once begun a change is carried to its end, also when its statement is cancelled. The name of a table
+//! that a publish is about to make is kept for it. A rehearsal's catalog has no store. What is in the store at a start is
+//! brought in by `load`.
 
 mod load;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex as SyncMutex;
 use selvedge_engine::catalog::{Catalog, TableDef, TableName, ViewDef};
 use selvedge_engine::store::Location;
 use selvedge_model::Failure;
@@ -29,17 +32,23 @@ pub struct DurableCatalog {
     catalog: Arc<Catalog>,
     store: Option<Arc<dyn Store>>,
     turn: Mutex<()>,
+    /// Tables that publishes will make at their end.
+    making: SyncMutex<BTreeMap<PublishId, TableName>>,
 }
 
 impl DurableCatalog {
     /// A catalog whose changes are kept.
     pub fn new(catalog: Arc<Catalog>, store: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { catalog, store: Some(store), turn: Mutex::default() })
+        Self::with(catalog, Some(store))
     }
 
     /// A catalog whose changes are tried and forgotten.
     pub fn rehearsed(catalog: Arc<Catalog>) -> Arc<Self> {
-        Arc::new(Self { catalog, store: None, turn: Mutex::default() })
+        Self::with(catalog, None)
+    }
+
+    fn with(catalog: Arc<Catalog>, store: Option<Arc<dyn Store>>) -> Arc<Self> {
+        Arc::new(Self { catalog, store, turn: Mutex::default(), making: SyncMutex::default() })
     }
 
     /// Whether there is a table of this name.
@@ -47,12 +56,28 @@ impl DurableCatalog {
         self.catalog.table(name).is_some()
     }
 
-    /// Whether a table could be made now. Nothing is changed.
+    /// Keeps a name for the table that a publish will make, until the publish is closed or the name released.
     ///
     /// # Errors
     /// As [`Catalog::create_table`].
-    pub fn try_create(&self, def: &TableDef, or_replace: bool) -> Result<(), Failure> {
-        self.catalog.fork().create_table(def.clone(), false, or_replace).map(|_| ())
+    pub async fn reserve(&self, id: &PublishId, def: &TableDef, or_replace: bool) -> Result<(), Failure> {
+        let _turn = self.turn.lock().await;
+        self.catalog.fork().create_table(def.clone(), false, or_replace)?;
+        if let Some((other, name)) = self.making.lock().iter().find(|(other, name)| *other != id && **name == def.name) {
+            return Err(being_made(other, name));
+        }
+        self.making.lock().insert(id.clone(), def.name.clone());
+        Ok(())
+    }
+
+    /// Keeps a name for a publish that an earlier scheduler recorded.
+    pub(crate) fn reserve_again(&self, id: &PublishId, name: &TableName) {
+        self.making.lock().insert(id.clone(), name.clone());
+    }
+
+    /// Gives back the name that was kept for a publish, if any.
+    pub fn release(&self, id: &PublishId) {
+        self.making.lock().remove(id);
     }
 
     /// Makes a schema; `false` when it was there and `if_not_exists`.
@@ -158,6 +183,7 @@ impl DurableCatalog {
                 closed.map_err(|e| Unclosed::Store(e.failure()))?;
                 fault::reach(Step::JournalClosed);
             }
+            this.release(&id);
             if let Some(table) = table {
                 this.catalog.create_table(table.def, false, true).map_err(Unclosed::Table)?;
             }
@@ -178,6 +204,7 @@ impl DurableCatalog {
             if !act(&this.catalog.fork())? {
                 return Ok(false);
             }
+            this.check_unreserved(&change)?;
             if let Some(store) = &this.store {
                 store.change_catalog(&[change], now_ms()).await.map_err(|e| e.failure())?;
                 fault::reach(Step::CatalogWritten);
@@ -186,6 +213,25 @@ impl DurableCatalog {
         };
         tokio::spawn(changing.in_current_span()).await.unwrap_or_else(|e| Err(broken(&e)))
     }
+
+    /// Refuses a change after which a table that is being published could not be made, or would replace another.
+    fn check_unreserved(&self, change: &CatalogChange) -> Result<(), Failure> {
+        let concerns = |name: &TableName| match change {
+            CatalogChange::PutTable(table) => table.def.name == *name,
+            CatalogChange::PutView(view) => view.name == *name,
+            CatalogChange::DropSchema(schema) => name.schema == *schema,
+            CatalogChange::PutSchema(_) | CatalogChange::DropTable(_) | CatalogChange::DropView(_) => false,
+        };
+        match self.making.lock().iter().find(|(_, name)| concerns(name)) {
+            Some((id, name)) => Err(being_made(id, name)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn being_made(id: &PublishId, name: &TableName) -> Failure {
+    Failure::user("TABLE_EXISTS", format!("table {name} is being made by {id}"))
+        .with_hint("Wait for that run, and try again")
 }
 
 /// Why a publish that has ended was not closed as it should be.

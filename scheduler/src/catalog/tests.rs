@@ -63,3 +63,25 @@ async fn a_rehearsal_keeps_nothing() {
     assert_eq!(copy.tables().len(), 1);
     assert!(catalog.tables().is_empty() && store.catalog().await.unwrap().tables.is_empty());
 }
+
+#[tokio::test]
+async fn the_name_of_a_table_that_is_being_published_is_kept_for_it() {
+    let (store, catalog, durable) = kept().await;
+    let id = |statement| PublishId { run: "r".parse().unwrap(), statement };
+    durable.create_schema("s", None, false).await.unwrap();
+    durable.reserve(&id(1), &def("s.t"), false).await.unwrap();
+    assert_eq!(durable.reserve(&id(2), &def("s.t"), false).await.unwrap_err().code, "TABLE_EXISTS");
+    for if_not_exists in [false, true] {
+        let refused = durable.create_table(def("s.t"), TableKind::External, if_not_exists, false).await.unwrap_err();
+        assert!(refused.code == "TABLE_EXISTS" && refused.cause.contains("statement 1 of run r"), "{refused}");
+    }
+    assert!(durable.drop_schema("s", false, true).await.is_err());
+    assert!(durable.create_table(def("s.u"), TableKind::External, false, false).await.unwrap());
+    durable.close_publish(id(1), Some(record(def("s.t"), TableKind::Managed))).await.unwrap();
+    assert_eq!((catalog.tables().len(), store.catalog().await.unwrap().tables.len()), (2, 2));
+    assert!(durable.create_table(def("s.t"), TableKind::External, false, true).await.unwrap());
+    // A publish that came to nothing keeps nothing.
+    durable.reserve(&id(3), &def("s.w"), false).await.unwrap();
+    durable.release(&id(3));
+    assert!(durable.drop_schema("s", false, true).await.unwrap());
+}

@@ -51,6 +51,9 @@ impl Publishes {
             let (id, location) = (entry.record.id.clone(), entry.record.location.clone());
             let (run_id, statement) = (&id.run, id.statement);
             tracing::info!(%run_id, statement, %location, state = entry.state.name(), "carrying on a publish");
+            if let Some(table) = &entry.create {
+                self.catalog.reserve_again(&id, &table.def.name);
+            }
             match timeout(RECOVERY_LIMIT, self.carry_on(entry.clone())).await {
                 Ok(Ok(())) => {}
                 Ok(Err(failure)) => {

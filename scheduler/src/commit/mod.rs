@@ -80,30 +80,27 @@ pub async fn publish(
     if is_there && write.may_exist {
         return Ok(None);
     }
-    check_first(publishes, write).await.map_err(|failure| overtaken(write, failure))?;
-    let (entry, counters) = decide(publishes, write, id.clone(), proven).await?;
+    if let Some(table) = &write.create {
+        let reserved = publishes.catalog.reserve(&id, table, !write.is_first).await;
+        reserved.map_err(|failure| overtaken(write, failure))?;
+    }
+    let (entry, counters) = match record(publishes, write, id.clone(), proven).await {
+        Ok(recorded) => recorded,
+        Err(failure) => {
+            publishes.catalog.release(&id);
+            return Err(overtaken(write, failure));
+        }
+    };
     let removed = entry.record.remove.len();
-    publishes.open(&entry).await?;
     if let Err(failure) = publishes.carry_on(entry).await {
         return Err(match publishes.is_left(&id) {
             true => unfinished(location, failure),
-            false => overtaken(write, failure),
+            false => failure,
         });
     }
     let Counters { files_written, rows_written, bytes_written, .. } = counters;
     tracing::info!(%location, files = files_written, removed, rows = rows_written, bytes = bytes_written, "published");
     Ok(Some(counters))
-}
-
-/// Checks again, now that nobody else publishes there, that a write which must find nothing does.
-async fn check_first(publishes: &Publishes, write: &PlannedWrite) -> Result<(), Failure> {
-    if let Some(table) = &write.create {
-        publishes.catalog.try_create(table, !write.is_first)?;
-    }
-    match write.is_first {
-        true => write::check_empty(&publishes.stores, &write.location).await,
-        false => Ok(()),
-    }
 }
 
 /// Says why what was fine when the statement began is refused at its end.
@@ -121,14 +118,18 @@ fn overtaken(write: &PlannedWrite, failure: Failure) -> Failure {
     Failure { cause, ..failure }.with_hint(hint)
 }
 
-/// What is to be recorded of a publish, and what it will have written.
-async fn decide(
+/// Decides what a publish does, and records it. With it goes what it will have written.
+async fn record(
     publishes: &Publishes,
     write: &PlannedWrite,
     id: PublishId,
     proven: Proven,
 ) -> Result<(PublishEntry, Counters), Failure> {
     let PlannedWrite { location, kind, .. } = write;
+    // Checked before, but not yet when nobody else could publish there.
+    if write.is_first {
+        write::check_empty(&publishes.stores, location).await?;
+    }
     let Proven { accepted: Accepted { files, superseded, rows, bytes }, jobs } = proven;
     let visible = match kind {
         WriteKind::Append => Vec::new(),
@@ -146,6 +147,7 @@ async fn decide(
     };
     let create = write.create.clone().map(|def| catalog::record(def, TableKind::Managed));
     let entry = PublishEntry { record, state: PublishState::Prepared, create };
+    publishes.open(&entry).await?;
     Ok((entry, Counters { rows_written: rows, bytes_written: bytes, files_written, ..Counters::default() }))
 }
 
