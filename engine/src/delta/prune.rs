@@ -12,7 +12,7 @@ use datafusion::common::{Column, ColumnStatistics, DFSchema, ScalarValue, Statis
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::conjunction;
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 
 use super::snapshot::DeltaFile;
 
@@ -54,11 +54,10 @@ pub(super) fn by_statistics(
     let columns = DFSchema::try_from(Arc::clone(schema))?;
     let exprs = filters.iter().map(|filter| state.create_physical_expr(filter.clone(), &columns));
     let predicate = conjunction(exprs.collect::<Result<Vec<_>>>()?);
-    let all = vec![true; known.len()];
-    match PruningPredicate::try_new(predicate, Arc::clone(schema)) {
-        Ok(predicate) if !predicate.always_true() => predicate.prune(&Known { known, schema }),
+    match PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).build(predicate) {
+        Some(predicate) => predicate.prune(&Known { known, schema }),
         // Pruning saves work and decides nothing: what it does not understand is left to the scan.
-        _ => Ok(all),
+        None => Ok(vec![true; known.len()]),
     }
 }
 

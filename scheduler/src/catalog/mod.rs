@@ -63,7 +63,8 @@ impl DurableCatalog {
     pub async fn reserve(&self, id: &PublishId, def: &TableDef, or_replace: bool) -> Result<(), Failure> {
         let _turn = self.turn.lock().await;
         self.catalog.fork().create_table(def.clone(), false, or_replace)?;
-        if let Some((other, name)) = self.making.lock().iter().find(|(other, name)| *other != id && **name == def.name) {
+        if let Some((other, name)) = self.making.lock().iter().find(|(other, name)| *other != id && **name == def.name)
+        {
             return Err(being_made(other, name));
         }
         self.making.lock().insert(id.clone(), def.name.clone());

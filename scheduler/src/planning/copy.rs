@@ -87,6 +87,10 @@ fn write_format(context: &Context<'_>, copy: &CopyTo, of_name: Option<Format>) -
         Format::Avro => {
             Err(Failure::user("NOT_SUPPORTED", "Avro cannot be written").with_hint("Use PARQUET, CSV or JSON."))
         }
+        Format::Delta => {
+            let cause = "COPY writes files, and a Delta table is a table";
+            Err(Failure::user("NOT_SUPPORTED", cause).with_hint("Use PARQUET, CSV or JSON."))
+        }
     }
 }
 

@@ -85,7 +85,7 @@ async fn a_view_shows_the_table_as_it_is() {
         let sql = format!("SELECT name, id FROM {table} x WHERE id IN (SELECT id FROM {table})");
         let sql = if name == "outer_view" { "SELECT * FROM v".to_owned() } else { sql };
         let plan = session.state().create_logical_plan(&sql).await.unwrap();
-        let view = ViewDef { name: TableName::new("public", name), sql, plan };
+        let view = ViewDef { name: TableName::new("public", name), sql, plan: Ok(plan) };
         bench.engine.catalog().create_view(view, false).unwrap();
     }
     bench.append("b", Some("1"), 1..3).await;
