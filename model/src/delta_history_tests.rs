@@ -34,7 +34,7 @@ fn fresh(id: usize, rows: u8) -> Vec<u64> {
 }
 
 fn is_kept(row: u64) -> bool {
-    row % 3 != 0
+    !row.is_multiple_of(3)
 }
 
 /// The statement on its own, on rows.

@@ -23,7 +23,7 @@ pub(super) async fn write_if_due(log: &DeltaLog, table: &mut LogTable, version: 
         return;
     }
     let written = async {
-        let number = number(version).map_err(|f| deltalake_core::DeltaTableError::generic(f))?;
+        let number = number(version).map_err(deltalake_core::DeltaTableError::generic)?;
         Box::pin(table.load_version(number)).await?;
         Box::pin(create_checkpoint(table, None)).await
     };

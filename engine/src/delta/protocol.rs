@@ -257,7 +257,8 @@ mod tests {
         let tracked = protocol(json!({"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["clustering"]}));
         let on = |name: &'static str| [(name, "true")];
         let plain = Schema::new(vec![Field::new("a", DataType::Int32, true)]);
-        let rows: [(&TableProtocol, &[(&str, &str)], Option<bool>, &str); 13] = [
+        type Row<'a> = (&'a TableProtocol, &'a [(&'a str, &'a str)], Option<bool>, &'a str);
+        let rows: [Row<'_>; 13] = [
             (&old, &[], None, "fine"),
             (&old, &[], Some(true), "fine"),
             (&mapped, &[], None, "fine"),
