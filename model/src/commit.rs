@@ -102,6 +102,7 @@ mod tests {
             rows: 1,
             bytes: 1,
             partition: vec![("ds".into(), ds.map(Into::into))],
+            stats: None,
         }
     }
 

@@ -25,12 +25,14 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 /// The values of a file's partition columns, in the table's order; `None` is NULL. Each value is in the one spelling that
 /// the engine gives it, so that equal values are equal texts; there are no empty ones, which are NULL.
 pub type PartitionKey = Vec<Option<String>>;
 
 /// Partitions of a table: those whose leading values are among the set's.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PartitionSet {
     leading: BTreeSet<PartitionKey>,
 }
@@ -63,7 +65,8 @@ impl PartitionSet {
 }
 
 /// What a write does to what is there, apart from the files it adds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DeltaWrite {
     /// Nothing.
     Append,

@@ -38,6 +38,9 @@ pub struct StagedFile {
     pub bytes: u64,
     /// Partition columns and values, in the table's order; `None` is SQL NULL.
     pub partition: Vec<(String, Option<String>)>,
+    /// What is known of its contents, for a table with a log: Delta's statistics as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<String>,
 }
 
 /// One row of a manifest.
@@ -160,6 +163,7 @@ mod tests {
             rows: 10,
             bytes: 100,
             partition: vec![],
+            stats: None,
         };
         ManifestRow { writer, stage_attempt, task: task.into(), file: Some(file) }
     }

@@ -1,10 +1,15 @@
 //! Publishing by roll-forward: what is recorded before the first file of a write becomes visible, and what follows from it.
 //!
 //! ```text
-//! NOTHING --record--> PREPARED --complete--> PUBLISHED --remove--> REMOVED --close--> DONE
-//!                         | staged data is gone
-//!                         +------------------> WITHDRAWN --take back, close--> DONE
+//! NOTHING --record--> PREPARED --complete--> PUBLISHED --remove or commit--> REMOVED --close--> DONE
+//!                         | staged data is gone  | the log refuses
+//!                         +----------------------+--> WITHDRAWN --take back, close--> DONE
 //! ```
+//! A table of files shows what lies in it: its files become visible one after the other, and those that they replace are
+//! removed. A table with a log shows what its newest version names: files are put into place unseen, and one commit makes
+//! all of them visible and hides what they replace. A commit may be refused for what others committed meanwhile; it has
+//! not happened then and will not, so that the files can go.
+//!
 //! The record is durable in each state before the action of that state begins. Every action may be carried out any number
 //! of times, from the record alone: so a crash anywhere is mended by carrying on. Files that are replaced go last; until
 //! PUBLISHED is recorded none has gone, so that a write whose staged data was lost can still be taken back whole.
@@ -41,14 +46,25 @@ pub enum PublishState {
     Nothing,
     /// Recorded. Any of its files may be visible.
     Prepared,
-    /// All its files are visible. Any of those that they replace may have gone.
+    /// All its files are in place. Any of those that they replace may have gone; the log may name the new ones.
     Published,
-    /// What they replace has gone.
+    /// What they replace has gone; the log names the new ones.
     Removed,
     /// What was staged is lost in part, so that it can never be whole. What it replaces is all there.
     Withdrawn,
     /// Forgotten.
     Done,
+}
+
+/// What makes the files of a publish visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PublishKind {
+    /// That they are there.
+    #[default]
+    Files,
+    /// The version of a log that names them.
+    Log,
 }
 
 impl PublishState {
@@ -65,10 +81,11 @@ impl PublishState {
     }
 
     /// What is to be done in this state.
-    pub fn action(self) -> Action {
+    pub fn action(self, kind: PublishKind) -> Action {
         match self {
             Self::Nothing => Action::Record,
             Self::Prepared => Action::Complete,
+            Self::Published if kind == PublishKind::Log => Action::Commit,
             Self::Published => Action::Remove,
             Self::Removed => Action::Close,
             Self::Withdrawn => Action::TakeBack,
@@ -78,11 +95,13 @@ impl PublishState {
 
     /// The state after its action, by what became of each of the action's requests; `None` when it stays and the action is
     /// to be carried out again, later.
-    pub fn after(self, replies: &[Reply]) -> Option<PublishState> {
+    pub fn after(self, kind: PublishKind, replies: &[Reply]) -> Option<PublishState> {
         let refused = replies.contains(&Reply::Refused);
         match self {
             // Nothing has been removed yet: lost data ends it, whatever else was refused.
             Self::Prepared if replies.contains(&Reply::Lost) => Some(Self::Withdrawn),
+            // A refused commit has not happened.
+            Self::Published if kind == PublishKind::Log && replies.contains(&Reply::Lost) => Some(Self::Withdrawn),
             _ if refused => None,
             Self::Nothing => Some(Self::Prepared),
             Self::Prepared => Some(Self::Published),
@@ -115,6 +134,8 @@ pub enum Action {
     Complete,
     /// Remove every file that is replaced.
     Remove,
+    /// Make the version of the log that names the files, unless it is there.
+    Commit,
     /// Clear the staging, then forget the record.
     Close,
     /// Throw away what is staged, remove what became visible, then forget the record.
@@ -130,7 +151,7 @@ pub enum Reply {
     Done,
     /// It failed, or its answer was lost: it may be done or not.
     Refused,
-    /// It can never be done: the staged data is gone, and the file is not there.
+    /// It can never be done: the staged data is gone and the file is not there, or the log refuses the commit.
     Lost,
 }
 
@@ -147,6 +168,9 @@ pub struct PublishRecord {
     pub remove: Vec<String>,
     /// The engine's jobs whose staging is cleared at the end.
     pub jobs: Vec<String>,
+    /// What makes the files visible.
+    #[serde(default)]
+    pub kind: PublishKind,
 }
 
 impl PublishRecord {

@@ -27,6 +27,11 @@ struct World {
     visible: BTreeSet<String>,
     journal: Option<PublishState>,
     fates: Vec<Fate>,
+    kind: PublishKind,
+    /// Whether a log names the new files.
+    committed: bool,
+    /// Whether the log refuses to.
+    refuses: bool,
 }
 
 struct Crashed;
@@ -38,7 +43,33 @@ impl World {
             visible: OLD.map(str::to_owned).into(),
             journal: None,
             fates: fates.into_iter().rev().collect(),
+            kind: PublishKind::Files,
+            committed: false,
+            refuses: false,
         }
+    }
+
+    fn with_log(self, refuses: bool) -> Self {
+        Self { kind: PublishKind::Log, refuses, ..self }
+    }
+
+    /// What a reader sees.
+    fn seen(&self) -> BTreeSet<String> {
+        match (self.kind, self.committed) {
+            (PublishKind::Files, _) => self.visible.clone(),
+            (PublishKind::Log, true) => self.visible.difference(&before()).cloned().collect(),
+            (PublishKind::Log, false) => before(),
+        }
+    }
+
+    fn commit(&mut self) -> Result<Reply, Crashed> {
+        self.request(|world| {
+            if world.refuses && !world.committed {
+                return Reply::Lost;
+            }
+            world.committed = true;
+            Reply::Done
+        })
     }
 
     /// Does `work` as fate has it.
@@ -81,6 +112,7 @@ impl World {
         match action {
             Action::Record | Action::Rest => Ok(vec![]),
             Action::Complete => files.iter().map(|file| self.complete(file)).collect(),
+            Action::Commit => Ok(vec![self.commit()?]),
             Action::Remove => OLD.iter().map(|file| self.remove(file)).collect(),
             Action::Close => Ok(vec![]),
             Action::TakeBack => {
@@ -93,8 +125,8 @@ impl World {
     /// Carries a publish on from a state, as the scheduler does: until it is done, gives up for now, or crashes.
     fn carry_on(&mut self, mut state: PublishState, files: &[String]) -> Result<PublishState, Crashed> {
         for _ in 0..50 {
-            let replies = self.act(state.action(), files)?;
-            let Some(next) = state.after(&replies) else { continue };
+            let replies = self.act(state.action(self.kind), files)?;
+            let Some(next) = state.after(self.kind, &replies) else { continue };
             if next == state {
                 return Ok(state);
             }
@@ -152,6 +184,29 @@ fn wherever_it_crashes_the_table_is_as_before_or_carried_on_to_after() {
 }
 
 #[test]
+fn with_a_log_one_commit_shows_all_or_what_was_put_into_place_is_taken_back() {
+    let files: Vec<String> = names(2).into_iter().collect();
+    // Record, two files, recording that they are in place, the commit, recording it, forgetting.
+    for refuses in [false, true] {
+        for crash in 0..9 {
+            let fates = std::iter::repeat_n(Fate::Done, crash).chain([Fate::Crash]).collect();
+            let mut world = World::new(2, fates).with_log(refuses);
+            let _ = world.carry_on(PublishState::Nothing, &files);
+            let seen = world.seen();
+            assert!(seen == before() || seen == names(2), "crash at request {crash}: {seen:?}");
+            let is_recorded = crash > 0;
+            while let Some(state) = world.journal {
+                let _ = world.carry_on(state, &files);
+            }
+            let expected = if is_recorded && !refuses { names(2) } else { before() };
+            assert_eq!(world.seen(), expected, "crash at request {crash}, refused: {refuses}");
+            assert!(world.committed || world.visible == before(), "nothing is left in place");
+            assert!(before().is_subset(&world.visible), "a commit removes no file");
+        }
+    }
+}
+
+#[test]
 fn lost_staging_is_taken_back_whole_wherever_that_crashes() {
     let files: Vec<String> = names(3).into_iter().collect();
     for crash in 0..9 {
@@ -184,6 +239,7 @@ fn only_files_named_by_the_write_itself_are_taken_back() {
         rows: 1,
         bytes: 1,
         partition: vec![],
+        stats: None,
     };
     let record = PublishRecord {
         id: PublishId { run: "r1".parse().unwrap(), statement: 2 },
@@ -191,6 +247,7 @@ fn only_files_named_by_the_write_itself_are_taken_back() {
         publish: vec![file("t/r1-s2-a1-0.parquet"), file("t/r1-s2-a10-0.parquet"), file("t/x.csv")],
         remove: vec![],
         jobs: vec!["r1-s2-a1".into()],
+        kind: PublishKind::Files,
     };
     assert_eq!(record.withdrawable(), ["t/r1-s2-a1-0.parquet"]);
     assert_eq!(record.id.to_string(), "statement 2 of run r1");
@@ -211,9 +268,12 @@ proptest! {
         count in 0usize..5,
         fates in prop::collection::vec(fate(), 0..60),
         stale in any::<bool>(),
+        kind in prop_oneof![Just(PublishKind::Files), Just(PublishKind::Log)],
+        refuses in any::<bool>(),
     ) {
         let files: Vec<String> = names(count).into_iter().collect();
-        let mut world = World::new(count, fates);
+        let refuses = refuses && kind == PublishKind::Log;
+        let mut world = World { kind, refuses, ..World::new(count, fates) };
         let mut seen = Vec::new();
         let mut prepared = false;
         let began = world.carry_on(PublishState::Nothing, &files);
@@ -223,6 +283,10 @@ proptest! {
             let Some(state) = world.journal else { break };
             seen.push(state);
             let _ = world.carry_on(state, &files);
+            if kind == PublishKind::Log {
+                let seen = world.seen();
+                prop_assert!(seen == before() || seen == names(count));
+            }
         }
         prop_assert_eq!(world.journal, None);
         // One that had read an older record, and wakes now.
@@ -230,6 +294,6 @@ proptest! {
             world.fates.clear();
             let _ = world.carry_on(*state, &files);
         }
-        prop_assert_eq!(&world.visible, &if prepared { names(count) } else { before() });
+        prop_assert_eq!(world.seen(), if prepared && !refuses { names(count) } else { before() });
     }
 }

@@ -28,6 +28,8 @@ pub enum Step {
     FilesCompleted,
     /// That all files are visible is recorded.
     CompletionRecorded,
+    /// A table's log names the files, and that is not recorded.
+    LogCommitted,
     /// The first replaced file has been removed.
     FirstRemoved,
     /// All replaced files are removed, and that is not recorded.
@@ -44,12 +46,13 @@ pub enum Step {
 
 impl Step {
     /// All steps.
-    pub const ALL: [Step; 11] = [
+    pub const ALL: [Step; 12] = [
         Self::PublishDecided,
         Self::JournalWritten,
         Self::FileCompleted,
         Self::FilesCompleted,
         Self::CompletionRecorded,
+        Self::LogCommitted,
         Self::FirstRemoved,
         Self::FilesRemoved,
         Self::RemovalRecorded,
@@ -66,6 +69,7 @@ impl Step {
             Self::FileCompleted => "file-completed",
             Self::FilesCompleted => "files-completed",
             Self::CompletionRecorded => "completion-recorded",
+            Self::LogCommitted => "log-committed",
             Self::FirstRemoved => "first-removed",
             Self::FilesRemoved => "files-removed",
             Self::RemovalRecorded => "removal-recorded",

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use selvedge_model::Failure;
 use selvedge_model::delta::PartitionKey;
 use selvedge_model::manifest::StagedFile;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::snapshot::DeltaFile;
@@ -19,7 +19,7 @@ use super::values::parse_partition;
 use crate::store::Location;
 
 /// A data file to be added.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddFile {
     /// Its path, relative to the table, as the object store has it.
     pub path: String,
@@ -44,7 +44,6 @@ impl AddFile {
         schema: &SchemaRef,
         partition_by: &[String],
         file: &StagedFile,
-        stats: Option<String>,
     ) -> Result<Self, Failure> {
         let wrong = |what: &str| Failure::internal("INTERNAL", format!("{}: {what} {root}", file.path));
         let relative = match root.path().as_ref() {
@@ -60,7 +59,7 @@ impl AddFile {
             let field = schema.field_with_name(column).map_err(|_| wrong("a partition column that is not in"))?;
             partition.push(super::values::canonical(value.as_deref(), field, &file.path)?);
         }
-        Ok(Self { path, partition, bytes: file.bytes, rows: file.rows, stats })
+        Ok(Self { path, partition, bytes: file.bytes, rows: file.rows, stats: file.stats.clone() })
     }
 
     /// The action that adds it.
@@ -91,7 +90,7 @@ pub(super) fn removal(file: &DeltaFile, partition_by: &[String], now_ms: i64, ch
 }
 
 /// What `DESCRIBE HISTORY` shows of a commit.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
     /// As Spark names it: `WRITE`, `DELETE`, `MERGE`, `OPTIMIZE`, `ADD COLUMNS` ...
     pub name: String,
@@ -188,9 +187,10 @@ mod tests {
             rows: 3,
             bytes: 9,
             partition: vec![("n".into(), Some(n.into())), ("r".into(), r.map(Into::into))],
+            stats: None,
         };
         let root = Location::parse("s3://b/wh/t/").unwrap();
-        let of = |file: &StagedFile| AddFile::of_staged(&root, &schema, &by, file, None);
+        let of = |file: &StagedFile| AddFile::of_staged(&root, &schema, &by, file);
         let file = of(&staged("wh/t/n=7/r=a%2Fb/x.parquet", "07", Some("a/b"))).unwrap();
         assert_eq!(file.path, "n=7/r=a%2Fb/x.parquet");
         assert_eq!(file.partition, [Some("7".to_owned()), Some("a/b".to_owned())]);
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(of(&staged("wh/t/x", "7", Some(""))).unwrap().partition[1], None, "an empty string is NULL");
         assert_eq!(of(&staged("wh/t2/x", "7", None)).unwrap_err().code, "INTERNAL");
         assert_eq!(of(&staged("wh/t/x", "x", None)).unwrap_err().code, "BAD_PARTITION");
-        let top = AddFile::of_staged(&Location::parse("s3://b").unwrap(), &schema, &by, &staged("x", "7", None), None);
+        let top = AddFile::of_staged(&Location::parse("s3://b").unwrap(), &schema, &by, &staged("x", "7", None));
         assert_eq!(top.unwrap().path, "x");
     }
 

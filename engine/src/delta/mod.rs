@@ -7,6 +7,7 @@
 //! are only named.
 
 mod action;
+mod change;
 mod checkpoint;
 mod clash;
 mod commit;
@@ -28,6 +29,7 @@ mod values;
 mod version;
 
 pub use action::{AddFile, MetadataChange, Operation};
+pub use change::{Columns, LogChange, NewVersion, apply_change, leading_key};
 pub use commit::{CommitError, CommitOutcome, CommitRequest, commit};
 pub use create::{NewTable, create_table};
 pub use history::HistoryEntry;

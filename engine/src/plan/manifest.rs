@@ -19,6 +19,7 @@ const ROWS: usize = 3;
 const BYTES: usize = 4;
 const STAGE_ATTEMPT: usize = 5;
 const TASK: usize = 6;
+const STATS: usize = 7;
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
@@ -31,6 +32,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("bytes", DataType::UInt64, false),
         Field::new("stage_attempt", DataType::UInt32, false),
         Field::new("task", DataType::Utf8, false),
+        Field::new("stats", DataType::Utf8, true),
     ]))
 });
 
@@ -62,6 +64,7 @@ pub(crate) fn batch(files: &[StagedFile], task: &str, stage_attempt: u32) -> Res
         numbers(|f| f.bytes),
         Arc::new(UInt32Array::from_value(stage_attempt, rows)),
         Arc::new(StringArray::from_iter_values(std::iter::repeat_n(task, rows))),
+        Arc::new(StringArray::from_iter(files.iter().map(|f| f.stats.as_deref()).chain([None]))),
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)
 }
@@ -92,6 +95,7 @@ fn decode(batch: &RecordBatch, writer: u32) -> Result<Vec<ManifestRow>> {
             partition: serde_json::from_str(text(PARTITION).value(row)).map_err(json_error)?,
             rows: number(ROWS).value(row),
             bytes: number(BYTES).value(row),
+            stats: text(STATS).is_valid(row).then(|| text(STATS).value(row).to_owned()),
         }))
     };
     let row = |row: usize| {
@@ -118,6 +122,7 @@ mod tests {
             rows: 3,
             bytes: 99,
             partition: vec![("ds".into(), None), ("r".into(), Some("é/\"".into()))],
+            stats: (path == "t/b").then(|| "{}".to_owned()),
         };
         let upload = Staging::Multipart { upload_id: "u".into(), parts: vec!["\"e1\"".into(), "e2".into()] };
         let files = [file("t/a", upload), file("t/b", Staging::Temporary { path: "t/.staging/b".into() })];

@@ -49,6 +49,8 @@ pub struct WriteSpec {
     pub single_file: Option<String>,
     /// Format of the files.
     pub format: WriteFormat,
+    /// Whether to report what the files contain, as Delta's log wants it.
+    pub with_stats: bool,
 }
 
 /// What an executor needs of a [`WriteSpec`].
@@ -65,6 +67,7 @@ pub(crate) struct SinkSpec {
     pub(crate) compression: String,
     pub(crate) single_file: Option<String>,
     pub(crate) format: WriteFormat,
+    pub(crate) with_stats: bool,
 }
 
 impl From<&WriteSpec> for SinkSpec {
@@ -80,6 +83,7 @@ impl From<&WriteSpec> for SinkSpec {
             compression: spec.compression.clone(),
             single_file: spec.single_file.clone(),
             format: spec.format,
+            with_stats: spec.with_stats,
         }
     }
 }

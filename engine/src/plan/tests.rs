@@ -56,6 +56,7 @@ fn spec(root: &Path, plan: &LogicalPlan, partition_by: &[&str]) -> WriteSpec {
         compression: "zstd".into(),
         single_file: None,
         format: WriteFormat::Parquet,
+        with_stats: false,
     }
 }
 

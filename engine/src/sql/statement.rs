@@ -123,7 +123,7 @@ pub struct CreateExternalTable {
     pub name: ObjectName,
     /// Its columns; none are declared when they are to be read from the files.
     pub columns: TableColumns,
-    /// `PARQUET`, `CSV`, `JSON` or `AVRO`.
+    /// `PARQUET`, `DELTA`, `CSV`, `JSON` or `AVRO`.
     pub format: Ident,
     /// Where the files are.
     pub location: String,
@@ -142,6 +142,8 @@ pub struct CreateTable {
     pub name: ObjectName,
     /// Its columns.
     pub columns: TableColumns,
+    /// `DELTA`, `PARQUET`, or none for what is usual.
+    pub format: Option<Ident>,
     /// Where its files go.
     pub location: Option<String>,
     /// Whether one that exists is left alone.
@@ -159,6 +161,8 @@ pub struct CreateTableAs {
     pub columns: Vec<Ident>,
     /// Names of the partition columns, in order.
     pub partition_by: Vec<Ident>,
+    /// `DELTA`, `PARQUET`, or none for what is usual.
+    pub format: Option<Ident>,
     /// Where its files go.
     pub location: Option<String>,
     /// Whether one that exists is left alone.

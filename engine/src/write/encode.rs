@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use crate::plan::WriteFormat;
@@ -28,6 +29,8 @@ pub(crate) struct Encoder {
     kind: Kind,
     out: SharedBuffer,
     taken: u64,
+    /// Of a Parquet file that has ended.
+    footer: Option<ParquetMetaData>,
 }
 
 enum Kind {
@@ -110,7 +113,7 @@ impl Encoder {
             }
             WriteFormat::Json => Kind::Json(Box::new(arrow::json::LineDelimitedWriter::new(out.clone()))),
         };
-        Ok(Self { kind, out, taken: 0 })
+        Ok(Self { kind, out, taken: 0, footer: None })
     }
 
     /// Encodes rows.
@@ -138,6 +141,11 @@ impl Encoder {
         self.taken + (self.out.0.lock().len() + open) as u64
     }
 
+    /// What a Parquet file's footer says, once it has ended.
+    pub(crate) fn footer(&self) -> Option<&ParquetMetaData> {
+        self.footer.as_ref()
+    }
+
     /// The size of the file, once it has ended and all was taken.
     pub(crate) fn bytes(&self) -> u64 {
         self.taken
@@ -163,7 +171,10 @@ impl Encoder {
     /// Ends the file; its last bytes are ready then.
     pub(crate) fn finish(&mut self) -> Result<()> {
         match &mut self.kind {
-            Kind::Parquet(writer) => writer.finish().map(|_| ()).map_err(parquet_error),
+            Kind::Parquet(writer) => {
+                self.footer = Some(writer.finish().map_err(parquet_error)?);
+                Ok(())
+            }
             Kind::Csv(_) => Ok(()),
             Kind::Json(writer) => Ok(writer.finish()?),
         }

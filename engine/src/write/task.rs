@@ -20,6 +20,8 @@ use super::groups::Groups;
 use super::layout::{TaskTag, below};
 use super::rows::{PartitionValues, RowLayout};
 use super::store::{StagedSink, TableStore, Target};
+use crate::delta::file_stats;
+use crate::error::EngineError;
 use crate::plan::SinkSpec;
 
 /// Reserved for each open file before its first row.
@@ -330,8 +332,16 @@ impl TaskWriter {
         self.metrics.files_written.add(1);
         // One file's memory is kept, for the next.
         self.memory.resize(self.memory.size().saturating_sub(reserved).max(RESERVED_BYTES));
-        self.staged.push(StagedFile { path, staging, rows, bytes, partition });
+        let stats = self.stats(&encoder)?;
+        self.staged.push(StagedFile { path, staging, rows, bytes, partition, stats });
         Ok(())
+    }
+
+    fn stats(&self, encoder: &Encoder) -> Result<Option<String>> {
+        match encoder.footer().filter(|_| self.spec.with_stats) {
+            Some(footer) => Ok(Some(file_stats(footer, self.layout.file_schema()).map_err(EngineError::from)?)),
+            None => Ok(None),
+        }
     }
 
     /// Ends the last file and hands over what was staged: from now on it is the scheduler's.

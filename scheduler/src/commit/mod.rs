@@ -8,6 +8,7 @@
 
 mod journal;
 mod leftovers;
+mod log;
 mod roll_forward;
 #[cfg(test)]
 mod tests;
@@ -22,12 +23,13 @@ use selvedge_engine::store::{Location, ObjectStores};
 use selvedge_engine::write;
 use selvedge_model::commit::{WriteKind, plan_publish};
 use selvedge_model::manifest::{Accepted, ManifestRow, accept};
-use selvedge_model::publish::{PublishId, PublishRecord, PublishState};
+use selvedge_model::publish::{PublishId, PublishKind, PublishRecord, PublishState};
 use selvedge_model::run::Counters;
 use selvedge_model::{Domain, Failure, Retry};
 
 pub use journal::Publishes;
 pub use leftovers::sweep_later;
+pub(crate) use roll_forward::is_clash;
 pub use turns::Turns;
 
 use crate::catalog;
@@ -43,6 +45,13 @@ pub struct Proven {
     accepted: Accepted,
     /// The jobs whose tasks reported.
     jobs: BTreeSet<String>,
+}
+
+impl Proven {
+    /// Of a statement that writes no rows.
+    pub fn nothing() -> Self {
+        Self { accepted: Accepted::default(), jobs: BTreeSet::new() }
+    }
 }
 
 /// Proves reports whole. `writers` is the number of the final stage's partitions.
@@ -132,21 +141,24 @@ async fn record(
     }
     let Proven { accepted: Accepted { files, superseded, rows, bytes }, jobs } = proven;
     let visible = match kind {
+        _ if write.log.is_some() => Vec::new(),
         WriteKind::Append => Vec::new(),
         _ => write::list_visible(&publishes.stores, location, &partition_fields(write)).await?,
     };
     let plan = plan_publish(kind, files, &visible);
     tracing::debug!(%location, superseded = superseded.len(), "files of attempts that do not count stay hidden");
     let files_written = plan.publish.len() as u64;
+    let log = write.log.as_ref().map(|target| log::change(write, target, &id, &plan.publish)).transpose()?;
     let record = PublishRecord {
         id,
+        kind: if log.is_some() { PublishKind::Log } else { PublishKind::Files },
         location: location.to_string(),
         publish: plan.publish,
         remove: plan.remove,
         jobs: jobs.into_iter().collect(),
     };
     let create = write.create.clone().map(|def| catalog::record(def, TableKind::Managed));
-    let entry = PublishEntry { record, state: PublishState::Prepared, create };
+    let entry = PublishEntry { record, state: PublishState::Prepared, create, log };
     publishes.open(&entry).await?;
     Ok((entry, Counters { rows_written: rows, bytes_written: bytes, files_written, ..Counters::default() }))
 }

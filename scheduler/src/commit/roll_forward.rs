@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use selvedge_engine::delta::apply_change;
 use selvedge_engine::store::Location;
 use selvedge_engine::write;
 use selvedge_model::Failure;
@@ -54,13 +55,14 @@ impl Publishes {
         ended_badly: &mut Option<Failure>,
     ) -> Result<PublishState, Failure> {
         let outcomes = self.act(location, entry).await;
-        let replies: Vec<Reply> = outcomes.iter().map(reply).collect();
-        let Some(next) = entry.state.after(&replies) else {
-            return Err(failure_of(outcomes, Reply::Refused));
+        let action = entry.state.action(entry.record.kind);
+        let replies: Vec<Reply> = outcomes.iter().map(|outcome| reply(action, outcome)).collect();
+        let Some(next) = entry.state.after(entry.record.kind, &replies) else {
+            return Err(failure_of(action, outcomes, Reply::Refused));
         };
         if next == PublishState::Withdrawn {
-            let failure = failure_of(outcomes, Reply::Lost);
-            tracing::error!(%location, %failure, "what a publish had staged is gone; taking it back");
+            let failure = failure_of(action, outcomes, Reply::Lost);
+            tracing::warn!(%location, %failure, "a publish cannot be carried out; taking it back");
             *ended_badly = Some(failure);
         }
         match self.record(entry, next).await {
@@ -88,9 +90,10 @@ impl Publishes {
     }
 
     async fn act(&self, location: &Location, entry: &PublishEntry) -> Vec<Result<(), Failure>> {
-        match entry.state.action() {
+        match entry.state.action(entry.record.kind) {
             Action::Complete => self.complete(location, entry).await,
             Action::Remove => vec![self.remove(location, &entry.record.remove).await],
+            Action::Commit => vec![self.commit(location, entry).await],
             Action::Close => {
                 self.clear_staging(location, entry).await;
                 vec![]
@@ -132,6 +135,16 @@ impl Publishes {
         Ok(())
     }
 
+    async fn commit(&self, location: &Location, entry: &PublishEntry) -> Result<(), Failure> {
+        let Some(change) = &entry.log else {
+            return Err(Failure::internal("INTERNAL", "a publish to a log has nothing to say to it"));
+        };
+        let outcome = Box::pin(apply_change(&self.stores, location, change)).await?;
+        fault::reach(Step::LogCommitted);
+        tracing::debug!(%location, version = outcome.version, removed = outcome.removed, "committed");
+        Ok(())
+    }
+
     /// What cannot be cleared is hidden from readers, and is no reason to keep the statement from its end.
     async fn clear_staging(&self, location: &Location, entry: &PublishEntry) {
         for job_id in &entry.record.jobs {
@@ -156,17 +169,24 @@ impl Publishes {
     }
 }
 
-fn reply(outcome: &Result<(), Failure>) -> Reply {
+fn reply(action: Action, outcome: &Result<(), Failure>) -> Reply {
     match outcome {
         Ok(()) => Reply::Done,
         Err(failure) if failure.code == write::STAGING_LOST => Reply::Lost,
+        // The log was looked through before it was refused: nothing of it is there, and this change will never fit.
+        Err(failure) if action == Action::Commit && (is_clash(failure) || !failure.is_retryable()) => Reply::Lost,
         Err(_) => Reply::Refused,
     }
 }
 
+/// Whether a commit was refused for what others did meanwhile.
+pub(crate) fn is_clash(failure: &Failure) -> bool {
+    failure.code == "WRITE_CONFLICT"
+}
+
 /// The first failure that comes to this reply.
-fn failure_of(outcomes: Vec<Result<(), Failure>>, wanted: Reply) -> Failure {
-    let found = outcomes.into_iter().filter(|outcome| reply(outcome) == wanted).find_map(Result::err);
+fn failure_of(action: Action, outcomes: Vec<Result<(), Failure>>, wanted: Reply) -> Failure {
+    let found = outcomes.into_iter().filter(|outcome| reply(action, outcome) == wanted).find_map(Result::err);
     found.unwrap_or_else(|| Failure::internal("INTERNAL", "a publish stopped without a reason"))
 }
 

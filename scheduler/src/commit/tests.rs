@@ -52,7 +52,7 @@ impl Table {
         std::fs::create_dir_all(disk.parent().unwrap()).unwrap();
         std::fs::write(&disk, b"new").unwrap();
         let path = format!("{root}/{}/{name}", partition_dir(&partition));
-        StagedFile { path, staging: Staging::Temporary { path: temporary }, rows: 2, bytes: 3, partition }
+        StagedFile { path, staging: Staging::Temporary { path: temporary }, rows: 2, bytes: 3, partition, stats: None }
     }
 
     fn unstage(&self, name: &str) {
@@ -84,6 +84,9 @@ impl Table {
             is_first: false,
             may_exist: false,
             schema: self.def("t").schema,
+            log: None,
+            rows: crate::planning::Rows::OfPlan,
+            done: String::new(),
         }
     }
 
@@ -108,8 +111,9 @@ impl Table {
             publish: vec![self.staged("1", &name)],
             remove: vec![format!("{root}/ds=1/old.parquet")],
             jobs: vec![format!("r-s{statement}-a1"), JOB.to_owned()],
+            kind: PublishKind::Files,
         };
-        PublishEntry { record, state, create: create.map(|def| catalog::record(def, TableKind::Managed)) }
+        PublishEntry { record, state, create: create.map(|def| catalog::record(def, TableKind::Managed)), log: None }
     }
 
     fn files(&self) -> Vec<String> {
@@ -332,6 +336,7 @@ async fn a_new_tables_publish_makes_it_and_a_name_that_was_taken_meanwhile_does_
         record: PublishRecord { remove: vec![], ..table.stopped(2, PublishState::Prepared, None).record },
         state: PublishState::Prepared,
         create: Some(catalog::record(gone, TableKind::Managed)),
+        log: None,
     };
     table.publishes.open(&entry).await.unwrap();
     let failure = table.publishes.carry_on(entry).await.unwrap_err();

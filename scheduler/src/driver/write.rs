@@ -22,8 +22,8 @@ use super::run::OpenRun;
 use super::statement::Done;
 use super::{Driver, Stop};
 use crate::ballista::{JobOutput, ResultPartition};
-use crate::commit;
-use crate::planning::PlannedWrite;
+use crate::commit::{self, Proven};
+use crate::planning::{PlannedWrite, Rows};
 
 impl Driver {
     pub(super) async fn write(
@@ -34,6 +34,9 @@ impl Driver {
         write: PlannedWrite,
     ) -> Result<Done, Stop> {
         check_writable(self.engine.stores(), &write.location).await?;
+        if write.rows == Rows::None {
+            return self.publish_nothing(run, ids, &write).await;
+        }
         let job_id = ids.job_id();
         let mut rows = Vec::new();
         let written = self.stage_and_publish(run, ids, state, &write, &mut rows).await;
@@ -48,8 +51,25 @@ impl Driver {
         let Some(written) = written? else {
             return Ok(Done { message: format!("table {} was there already", write.target), ..Done::default() });
         };
-        let message = format!("{} written to {}", counted(written.rows_written, "row"), write.target);
+        let message = match write.done.is_empty() {
+            true => format!("{} written to {}", counted(written.rows_written, "row"), write.target),
+            false => write.done.clone(),
+        };
         Ok(Done { written, message, ..Done::default() })
+    }
+
+    /// A statement that changes a table and writes no rows.
+    async fn publish_nothing(&self, run: &OpenRun, ids: &StatementAttempt, write: &PlannedWrite) -> Result<Done, Stop> {
+        if run.cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        self.book.apply(&run.id, RunEvent::Publishing { index: ids.statement });
+        let published = commit::publish(&self.publishes, write, publish_id(ids), Proven::nothing()).await;
+        let message = match published.map_err(after_publish)? {
+            Some(_) => write.done.clone(),
+            None => format!("table {} was there already", write.target),
+        };
+        Ok(Done { message, ..Done::default() })
     }
 
     /// Leaves in `rows` what has been staged. `None` when a table was there already and nothing was published.
@@ -99,6 +119,10 @@ fn publish_id(ids: &StatementAttempt) -> PublishId {
 /// A statement is not tried again once its publish has begun: one that is recorded will be carried to its end, and another
 /// attempt would append its rows twice. Failures of a publish that is left say so themselves.
 fn after_publish(mut failure: Failure) -> Failure {
+    // Others changed what was read, and nothing of this write is there: it is planned anew on what is there now.
+    if commit::is_clash(&failure) {
+        return failure;
+    }
     failure.retry = Retry::Never;
     if failure.hint.is_empty() {
         failure.hint = "Nothing of it is visible: run it again when the store answers".to_owned();

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
-use datafusion::logical_expr::{DdlStatement, LogicalPlan};
+use datafusion::logical_expr::{DdlStatement, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::{CreateExternalTable as DfCreateExternalTable, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use selvedge_engine::catalog::{Format, TableDef, TableName};
+use selvedge_engine::delta::DeltaSnapshot;
+use selvedge_engine::error::classify;
 use selvedge_engine::sql::{CreateSchema, CreateTable, CreateTableAs, Drop, DropKind, TableColumns};
 use selvedge_model::Failure;
 use selvedge_model::commit::WriteKind;
@@ -15,7 +17,7 @@ use selvedge_model::commit::WriteKind;
 use super::assign::{self, Origin};
 use super::statement::Context;
 use super::target::{self, Target};
-use super::{Planned, errors, names, query};
+use super::{LogTarget, Planned, PlannedWrite, Rows, errors, managed, names, query};
 use crate::store::TableKind;
 
 pub(super) async fn schema(context: &Context<'_>, create: &CreateSchema) -> Result<Planned, Failure> {
@@ -27,11 +29,91 @@ pub(super) async fn schema(context: &Context<'_>, create: &CreateSchema) -> Resu
 
 pub(super) async fn table(context: &Context<'_>, create: &CreateTable) -> Result<Planned, Failure> {
     let name = names::table(context.statement, &create.name)?;
+    let format = format(context, create.format.as_ref())?;
     let location = target::table_location(context.planner, &name, create.location.as_deref())?;
     let (schema, partition_by) = declared(context, &create.name, &create.columns).await?;
-    let def = TableDef { name, format: Format::Parquet, location, schema, partition_by, options: BTreeMap::new() };
-    register(context, def, TableKind::Managed, create.if_not_exists, create.or_replace).await
+    let def = TableDef { name, format, location, schema, partition_by, options: BTreeMap::new() };
+    match format {
+        Format::Delta => empty(context, create, def).await,
+        _ => register(context, def, TableKind::Managed, create.if_not_exists, create.or_replace).await,
+    }
 }
+
+/// The format of a table that is made: what is said, or Delta.
+fn format(context: &Context<'_>, said: Option<&Ident>) -> Result<Format, Failure> {
+    let Some(ident) = said else { return Ok(Format::Delta) };
+    ident.value.parse().map_err(|f: Failure| f.at(context.statement.place_of_ident(ident)))
+}
+
+/// A managed table without rows.
+async fn empty(context: &Context<'_>, create: &CreateTable, def: TableDef) -> Result<Planned, Failure> {
+    let at_name = |f: Failure| f.at(context.statement.place_of_name(&create.name));
+    if let Some(there) = already(context, &def.name, create.if_not_exists, create.or_replace).map_err(at_name)? {
+        return Ok(there);
+    }
+    let schema = managed::columns(&def.schema, &def.partition_by).map_err(at_name)?;
+    let def = TableDef { schema, ..def };
+    let replaced = in_place_of(context, &def, create.or_replace).await.map_err(at_name)?;
+    let log = LogTarget::create(replaced, None, &def.partition_by, &context.state).map_err(at_name)?;
+    let plan = LogicalPlanBuilder::empty(false).build().map_err(|e| classify(&e))?;
+    Ok(Planned::from(PlannedWrite {
+        plan,
+        location: def.location.clone(),
+        kind: WriteKind::Overwrite,
+        partition_by: def.partition_by.clone(),
+        target: def.name.to_string(),
+        done: format!("table {} is created", def.name),
+        schema: def.schema.clone(),
+        create: Some(def),
+        is_first: !create.or_replace,
+        may_exist: create.if_not_exists,
+        log: Some(log),
+        rows: Rows::None,
+    }))
+}
+
+/// What is to be said when a name is taken: that the table was there, an error, or nothing when it is to be replaced.
+fn already(
+    context: &Context<'_>,
+    name: &TableName,
+    if_not_exists: bool,
+    or_replace: bool,
+) -> Result<Option<Planned>, Failure> {
+    if !names::in_schemas(context.planner).contains(name) {
+        return Ok(None);
+    }
+    let is_table = context.planner.engine.catalog().table(name).is_some();
+    match (if_not_exists, or_replace && is_table) {
+        (true, _) => Ok(Some(Planned::done(format!("table {name} was there already")))),
+        (false, true) => Ok(None),
+        (false, false) => Err(exists(name)),
+    }
+}
+
+/// The log that a managed table takes the place of, if there is one. Where none may be, there must be nothing at all.
+async fn in_place_of(
+    context: &Context<'_>,
+    def: &TableDef,
+    or_replace: bool,
+) -> Result<Option<Arc<DeltaSnapshot>>, Failure> {
+    if !or_replace {
+        target::empty_only(context.planner, &def.location, EMPTY_HINT).await?;
+        return Ok(None);
+    }
+    if let Some(old) = context.planner.engine.catalog().table(&def.name)
+        && old.format != Format::Delta
+        && old.location.as_directory() == def.location.as_directory()
+    {
+        let cause =
+            format!("{} is a table of {} files, and cannot become a managed one in its place", def.name, old.format);
+        let hint = "Write STORED AS PARQUET to replace it as it is, or give another LOCATION.";
+        return Err(Failure::user("NOT_SUPPORTED", cause).with_hint(hint));
+    }
+    managed::replaced(context.planner, &def.location).await
+}
+
+const EMPTY_HINT: &str = "Give another LOCATION, register what is there with CREATE EXTERNAL TABLE, or replace it with \
+                          CREATE OR REPLACE TABLE ... AS.";
 
 /// Puts a table into the catalog.
 pub(super) async fn register(
@@ -127,38 +209,45 @@ pub(super) async fn table_as(context: &Context<'_>, create: &CreateTableAs) -> R
     let planner = context.planner;
     let name = names::table(context.statement, &create.name)?;
     let at_name = |f: Failure| f.at(context.statement.place_of_name(&create.name));
-    if names::in_schemas(planner).contains(&name) {
-        let is_table = planner.engine.catalog().table(&name).is_some();
-        match (create.if_not_exists, create.or_replace && is_table) {
-            (true, _) => return Ok(Planned::done(format!("table {name} was there already"))),
-            (false, true) => {}
-            (false, false) => return Err(at_name(exists(&name))),
-        }
+    let format = format(context, create.format.as_ref())?;
+    if let Some(there) = already(context, &name, create.if_not_exists, create.or_replace).map_err(at_name)? {
+        return Ok(there);
     }
     let location = target::table_location(planner, &name, create.location.as_deref()).map_err(at_name)?;
     let source = query::source(context, &create.source).await?;
     query::check_names(context, &create.columns, &source)?;
     let partition_by: Vec<String> = create.partition_by.iter().map(names::ident).collect();
     let (schema, order) = target::new_schema(&source, &create.columns, &partition_by)?;
-    // Also when it is tried again: an attempt that has begun to publish is the last one.
-    if !create.or_replace {
-        let hint = "Give another LOCATION, register what is there with CREATE EXTERNAL TABLE, or replace it with \
-                    CREATE OR REPLACE TABLE ... AS.";
-        target::empty_only(planner, &location, hint).await?;
-    }
-    let targets: Vec<_> = schema.fields().iter().cloned().zip(order.into_iter().map(Origin::Query)).collect();
-    let input = assign::fit(source, &targets, &name.to_string())?;
+    let schema = match format {
+        Format::Delta => managed::columns(&schema, &partition_by)?,
+        _ => schema,
+    };
     let def = TableDef {
         name: name.clone(),
-        format: Format::Parquet,
+        format,
         location: location.clone(),
         schema: schema.clone(),
         partition_by: partition_by.clone(),
         options: BTreeMap::new(),
     };
+    let targets: Vec<_> = schema.fields().iter().cloned().zip(order.into_iter().map(Origin::Query)).collect();
+    let input = assign::fit(source, &targets, &name.to_string())?;
+    // That the place is empty is asked at every attempt: one that has begun to publish is the last one.
+    let log = match format {
+        Format::Delta => {
+            let replaced = in_place_of(context, &def, create.or_replace).await?;
+            Some(LogTarget::create(replaced, Some(&input), &partition_by, &context.state)?)
+        }
+        _ if !create.or_replace => {
+            target::empty_only(planner, &location, EMPTY_HINT).await?;
+            None
+        }
+        _ => None,
+    };
     let target = Target::parquet(location, schema, partition_by, WriteKind::Overwrite);
     let target = Target {
         label: name.to_string(),
+        log,
         create: Some(def),
         is_first: !create.or_replace,
         may_exist: create.if_not_exists,

@@ -17,7 +17,7 @@ use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use selvedge_engine::catalog::{TableDef, TableName};
+use selvedge_engine::catalog::{Format, TableDef, TableName};
 use selvedge_engine::error::classify;
 use selvedge_engine::plan::TableNameCodec;
 use selvedge_engine::session::Settings;
@@ -29,7 +29,7 @@ use selvedge_proto::v1::write_target::Target as WireTarget;
 
 use super::assign::{self, Origin};
 use super::target::Target;
-use super::{Planned, PlannedWrite, Planner, adaptive, insert, query, resolve, statement, target};
+use super::{LogTarget, Planned, PlannedWrite, Planner, adaptive, insert, managed, query, resolve, statement, target};
 
 impl Planner {
     /// Plans a DataFrame job: a query, or a write where it has a target.
@@ -58,7 +58,7 @@ impl Planner {
         let source = state.analyzer().execute_and_check(source, options, |_, _| {}).map_err(|e| classify(&e))?;
         let planned = match &plan.target {
             None => Planned::Query { plan: source },
-            Some(target) => Planned::from(self.write_dataframe(source, target, settings, &job_id).await?),
+            Some(target) => Planned::from(self.write_dataframe(source, target, settings, (&job_id, &state)).await?),
         };
         match &planned {
             Planned::Query { plan } | Planned::Analyze { plan } => adaptive::decide(&mut state, plan, settings)?,
@@ -85,10 +85,10 @@ impl Planner {
         source: LogicalPlan,
         wire: &v1::WriteTarget,
         settings: &Settings,
-        job_id: &str,
+        (job_id, state): (&str, &SessionState),
     ) -> Result<PlannedWrite, Failure> {
         let (target, targets) = match &wire.target {
-            Some(WireTarget::Table(name)) => self.for_table(&source, wire, name)?,
+            Some(WireTarget::Table(name)) => self.for_table(&source, wire, name, state).await?,
             Some(WireTarget::Location(location)) => self.for_location(&source, wire, location).await?,
             None => return Err(Failure::user("INVALID_REQUEST", "the write has neither a table nor a location")),
         };
@@ -97,16 +97,28 @@ impl Planner {
     }
 
     /// An existing table, whose columns are found by name.
-    fn for_table(&self, source: &LogicalPlan, wire: &v1::WriteTarget, name: &str) -> Result<Fitting, Failure> {
+    async fn for_table(
+        &self,
+        source: &LogicalPlan,
+        wire: &v1::WriteTarget,
+        name: &str,
+        state: &SessionState,
+    ) -> Result<Fitting, Failure> {
         let def = insert::writable(self, &name.parse::<TableName>()?)?;
+        let opened = managed::open(self, &def).await?;
+        let def = managed::current(def, opened.as_ref());
         if !wire.partition_by.is_empty() && wire.partition_by != def.partition_by {
             let cause = format!("{} is partitioned by ({})", def.name, def.partition_by.join(", "));
             return Err(Failure::user("INVALID_PARTITION", cause).with_hint("Leave partition_by out."));
         }
         let targets = by_name(source, &def)?;
         let kind = kind(wire, &def.partition_by);
+        let log = match def.format {
+            Format::Delta => Some(LogTarget::write(opened, source, &kind, state)?),
+            _ => None,
+        };
         let target = Target::parquet(def.location, def.schema, def.partition_by, kind);
-        Ok((Target { label: def.name.to_string(), ..target }, targets))
+        Ok((Target { label: def.name.to_string(), log, ..target }, targets))
     }
 
     /// A directory, which must be empty when nothing is said about what is there.

@@ -13,7 +13,7 @@ use super::assign::{self, Origin};
 use super::partition::{self, AtIdent, PartitionClause};
 use super::statement::Context;
 use super::target::{self, Target};
-use super::{PlannedWrite, Planner, names, query, resolve};
+use super::{LogTarget, PlannedWrite, Planner, managed, names, query, resolve};
 
 pub(super) async fn plan(context: &Context<'_>, insert: &Insert) -> Result<PlannedWrite, Failure> {
     let name = names::table(context.statement, &insert.table)?;
@@ -23,22 +23,28 @@ pub(super) async fn plan(context: &Context<'_>, insert: &Insert) -> Result<Plann
         None => at_table(failure),
     };
     let def = writable(context.planner, &name).map_err(at_table)?;
+    let opened = managed::open(context.planner, &def).await.map_err(at_table)?;
+    let def = managed::current(def, opened.as_ref());
     let clause = partition::resolve(insert, &def).map_err(at_name)?;
     let source = query::positional_source(context, &insert.source).await?;
     let targets = targets(insert, &def, &clause, &source).map_err(at_name)?;
     let kind = partition::write_kind(insert.overwrite, &clause, &def);
     let input = assign::fit(source, &targets, &def.name.to_string()).map_err(at_table)?;
+    let log = match def.format {
+        Format::Delta => Some(LogTarget::write(opened, &input, &kind, &context.state).map_err(at_table)?),
+        _ => None,
+    };
     let target = Target::parquet(def.location.clone(), def.schema.clone(), def.partition_by.clone(), kind);
-    let target = Target { label: def.name.to_string(), ..target };
+    let target = Target { label: def.name.to_string(), log, ..target };
     target::write(input, target, context.settings, &context.job_id)
 }
 
 /// A table that rows can be written to.
 pub(super) fn writable(planner: &Planner, name: &TableName) -> Result<TableDef, Failure> {
     let def = existing(planner, name, "written to")?;
-    if def.format != Format::Parquet {
-        let cause = format!("{name} is a table of {} files, and tables are written as Parquet only", def.format);
-        let hint = "Read it, and write into a Parquet table or with COPY (SELECT ...) TO.";
+    if !matches!(def.format, Format::Parquet | Format::Delta) {
+        let cause = format!("{name} is a table of {} files, and only Delta and Parquet tables are written", def.format);
+        let hint = "Read it, and write into a table of those, or with COPY (SELECT ...) TO.";
         return Err(Failure::user("NOT_SUPPORTED", cause).with_hint(hint));
     }
     target::directory_only(def.location.clone())?;

@@ -17,6 +17,7 @@ mod explain;
 mod external;
 mod files;
 mod insert;
+mod managed;
 mod names;
 mod partition;
 mod query;
@@ -43,6 +44,7 @@ use selvedge_model::commit::WriteKind;
 use selvedge_model::{Failure, StatementAttempt};
 
 use check::Rehearsal;
+pub use managed::LogTarget;
 
 use crate::catalog::DurableCatalog;
 
@@ -104,6 +106,21 @@ pub struct PlannedWrite {
     pub may_exist: bool,
     /// All columns that are written, partition columns last.
     pub schema: SchemaRef,
+    /// What it does to the table's log, if there is one.
+    pub log: Option<LogTarget>,
+    /// Whether there are rows to write.
+    pub rows: Rows,
+    /// What was done, for people; empty to tell the rows.
+    pub done: String,
+}
+
+/// Whether a write has rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// Those of its plan.
+    OfPlan,
+    /// None: it changes a table, and its plan is not run.
+    None,
 }
 
 /// Plans statements on one catalog.

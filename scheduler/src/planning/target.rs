@@ -16,7 +16,7 @@ use selvedge_model::Failure;
 use selvedge_model::commit::WriteKind;
 use selvedge_model::failure::HasFailure as _;
 
-use super::{PlannedWrite, Planner, names};
+use super::{LogTarget, PlannedWrite, Planner, Rows, names};
 
 /// A write but for its plan.
 pub(super) struct Target {
@@ -31,6 +31,8 @@ pub(super) struct Target {
     pub format: WriteFormat,
     pub single_file: Option<String>,
     pub compression: Option<String>,
+    pub log: Option<LogTarget>,
+    pub done: String,
 }
 
 impl Target {
@@ -39,6 +41,7 @@ impl Target {
         let label = location.to_string();
         let (format, single_file, compression) = (WriteFormat::Parquet, None, None);
         let (create, is_first, may_exist) = (None, false, false);
+        let (log, done) = (None, String::new());
         Self {
             location,
             schema,
@@ -51,6 +54,8 @@ impl Target {
             format,
             single_file,
             compression,
+            log,
+            done,
         }
     }
 }
@@ -71,6 +76,7 @@ pub(super) fn write(
         compression: target.compression.unwrap_or_else(|| settings.compression().to_owned()),
         single_file: target.single_file,
         format: target.format,
+        with_stats: target.log.is_some(),
     };
     Ok(PlannedWrite {
         plan: write_plan(input, spec).map_err(|e| classify(&e))?,
@@ -82,6 +88,9 @@ pub(super) fn write(
         is_first: target.is_first,
         may_exist: target.may_exist,
         schema: target.schema,
+        log: target.log,
+        rows: Rows::OfPlan,
+        done: target.done,
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use selvedge_engine::catalog::{Format, TableDef, TableName};
+use selvedge_engine::delta::LogChange;
 use selvedge_engine::store::Location;
 use selvedge_model::publish::{PublishRecord, PublishState};
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,8 @@ pub struct PublishEntry {
     pub state: PublishState,
     /// The table that its end puts into the catalog (`CREATE TABLE AS`).
     pub create: Option<TableRecord>,
+    /// What it does to the table's log, if there is one.
+    pub log: Option<LogChange>,
 }
 
 /// A table as it lasts: nothing in it changes its form with a library.
@@ -165,13 +168,15 @@ impl TryFrom<StoredTable> for TableRecord {
 pub(super) struct StoredPlan {
     pub record: PublishRecord,
     pub create: Option<StoredTable>,
+    #[serde(default)]
+    pub log: Option<LogChange>,
 }
 
 impl StoredPlan {
     /// The plan of an entry as JSON.
     pub fn encode(entry: &PublishEntry) -> Result<String, StoreError> {
         let create = entry.create.as_ref().map(StoredTable::try_from).transpose()?;
-        let plan = Self { record: entry.record.clone(), create };
+        let plan = Self { record: entry.record.clone(), create, log: entry.log.clone() };
         let what = || format!("the publish of {}", entry.record.id);
         serde_json::to_string(&plan).map_err(|e| StoreError::Unstorable { what: what(), why: e.to_string() })
     }
@@ -179,8 +184,8 @@ impl StoredPlan {
     /// The inverse of [`Self::encode`].
     pub fn decode(plan: &str, state: &str) -> Result<PublishEntry, StoreError> {
         let corrupt = |why: String| StoreError::corrupt("a publish", why);
-        let Self { record, create } = serde_json::from_str(plan).map_err(|e| corrupt(e.to_string()))?;
+        let Self { record, create, log } = serde_json::from_str(plan).map_err(|e| corrupt(e.to_string()))?;
         let state = state.parse::<PublishState>().map_err(|e| corrupt(e.to_string()))?;
-        Ok(PublishEntry { record, state, create: create.map(TableRecord::try_from).transpose()? })
+        Ok(PublishEntry { record, state, create: create.map(TableRecord::try_from).transpose()?, log })
     }
 }

@@ -41,11 +41,12 @@ fn entry(run: &str, create: Option<TableRecord>) -> PublishEntry {
     let record = PublishRecord {
         id: PublishId { run: run.parse().unwrap(), statement: 3 },
         location: "s3://lake/orders/".into(),
-        publish: vec![StagedFile { path: "orders/x".into(), staging, rows: 1, bytes: 2, partition }],
+        publish: vec![StagedFile { path: "orders/x".into(), staging, rows: 1, bytes: 2, partition, stats: None }],
         remove: vec!["orders/old".into()],
         jobs: vec![format!("{run}-s3-a1")],
+        kind: PublishKind::Files,
     };
-    PublishEntry { record, state: PublishState::Prepared, create }
+    PublishEntry { record, state: PublishState::Prepared, create, log: None }
 }
 
 fn put(table: TableRecord) -> CatalogChange {

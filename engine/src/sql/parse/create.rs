@@ -92,9 +92,9 @@ impl Front {
         let head = self.table_head(or_replace)?;
         let clauses = self.clauses()?;
         let next = self.parser.peek_token();
-        let parquet = clauses.format.as_ref().is_none_or(|f| f.value.eq_ignore_ascii_case("parquet"));
-        if !parquet {
-            let cause = "tables are written as Parquet only";
+        let is_written = |f: &Ident| ["parquet", "delta"].iter().any(|known| f.value.eq_ignore_ascii_case(known));
+        if !clauses.format.as_ref().is_none_or(is_written) {
+            let cause = "tables are written as Delta or plain Parquet only";
             let hint = "To read other files, use CREATE EXTERNAL TABLE; to write them, COPY ... TO.";
             return Err(Problem::unsupported(cause, head.at).with_hint(hint));
         }
@@ -116,6 +116,7 @@ impl Front {
                 Ok(StatementKind::CreateTable(CreateTable {
                     name: head.name,
                     columns,
+                    format: clauses.format,
                     location: clauses.location,
                     if_not_exists: head.if_not_exists,
                     or_replace: head.or_replace,
@@ -138,6 +139,7 @@ impl Front {
             name: head.name,
             columns: names_only(head.columns)?,
             partition_by,
+            format: clauses.format,
             location: clauses.location,
             if_not_exists: head.if_not_exists,
             or_replace: head.or_replace,

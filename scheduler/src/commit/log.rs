@@ -1,0 +1,74 @@
+//! What a write comes to in a table's log: decided from what it staged, recorded in the journal, and later carried out.
+
+use std::collections::BTreeMap;
+
+use selvedge_engine::delta::{AddFile, Columns, LogChange, NewVersion, Operation, leading_key};
+use selvedge_model::Failure;
+use selvedge_model::commit::WriteKind;
+use selvedge_model::delta::{DeltaWrite, PartitionSet};
+use selvedge_model::manifest::StagedFile;
+use selvedge_model::publish::PublishId;
+
+use crate::planning::{LogTarget, PlannedWrite};
+
+/// What the log of `target` is to say once `files` are in place.
+pub(super) fn change(
+    write: &PlannedWrite,
+    target: &LogTarget,
+    id: &PublishId,
+    files: &[StagedFile],
+) -> Result<LogChange, Failure> {
+    let add = |file| AddFile::of_staged(&write.location, &write.schema, &write.partition_by, file);
+    let adds = files.iter().map(add).collect::<Result<Vec<_>, _>>()?;
+    let version = match &target.base {
+        None => NewVersion::First(Columns::new(&write.schema, &write.partition_by)?),
+        Some(base) => NewVersion::Next {
+            table_id: base.table_id().to_owned(),
+            base_version: base.version(),
+            write: effect(write, target, &adds)?,
+            reads: target.reads.clone(),
+            changes_rows: target.changes_rows,
+            columns: match target.replaces_columns {
+                true => Some(Columns::new(&write.schema, &write.partition_by)?),
+                false => None,
+            },
+        },
+    };
+    Ok(LogChange {
+        app_id: format!("selvedge/{}/{}", id.run, id.statement),
+        run: Some(id.run.to_string()),
+        operation: measured(&target.operation, &adds),
+        adds,
+        version,
+    })
+}
+
+/// What the write does to the files that are there.
+fn effect(write: &PlannedWrite, target: &LogTarget, adds: &[AddFile]) -> Result<DeltaWrite, Failure> {
+    if let Some(files) = &target.rewrites {
+        return Ok(DeltaWrite::Rewrite(files.clone()));
+    }
+    Ok(match &write.kind {
+        WriteKind::Append => DeltaWrite::Append,
+        WriteKind::Overwrite => DeltaWrite::Replace(PartitionSet::everything()),
+        WriteKind::OverwriteDynamic => {
+            DeltaWrite::Replace(PartitionSet::of(adds.iter().map(|file| file.partition.clone())))
+        }
+        WriteKind::OverwriteStatic(values) => {
+            DeltaWrite::Replace(PartitionSet::of([leading_key(&write.schema, values)?]))
+        }
+    })
+}
+
+/// The operation with what was written.
+fn measured(operation: &Operation, adds: &[AddFile]) -> Operation {
+    let sum = |of: fn(&AddFile) -> u64| adds.iter().map(of).sum::<u64>();
+    let written = [
+        ("numFiles", adds.len() as u64),
+        ("numOutputRows", sum(|file| file.rows)),
+        ("numOutputBytes", sum(|file| file.bytes)),
+    ];
+    let mut metrics: BTreeMap<_, _> = written.map(|(name, value)| (name.to_owned(), value.into())).into();
+    metrics.extend(operation.metrics.clone());
+    Operation { metrics, ..operation.clone() }
+}

@@ -1,0 +1,177 @@
+//! Managed tables as writes meet them: which version a statement is planned on, what of it the statement reads, and what
+//! its commit is to say. Whether it may be committed then is decided by `selvedge_model::delta`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::{TableProvider as _, source_as_provider};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use selvedge_engine::catalog::{Format, TableDef};
+use selvedge_engine::delta::{
+    DeltaSnapshot, DeltaTable, Operation, VersionSpec, check_schema, delta_types, is_delta_table, partitions_read,
+};
+use selvedge_engine::error::classify;
+use selvedge_engine::store::Location;
+use selvedge_model::Failure;
+use selvedge_model::commit::WriteKind;
+use selvedge_model::delta::PartitionSet;
+use serde_json::{Value, json};
+
+use super::{Planner, resolve};
+
+/// What a write is to do to a table's log, but for what only its files tell.
+#[derive(Debug)]
+pub struct LogTarget {
+    /// The version that it is planned on; none when it makes the table.
+    pub base: Option<Arc<DeltaSnapshot>>,
+    /// The partitions of the table that it reads.
+    pub reads: PartitionSet,
+    /// The files whose rows it writes anew, when it is not an append or an overwrite.
+    pub rewrites: Option<BTreeSet<String>>,
+    /// Whether rows change, and are not only moved.
+    pub changes_rows: bool,
+    /// Whether the table has the columns of the write from now on.
+    pub replaces_columns: bool,
+    /// What is done, for the table's history.
+    pub operation: Operation,
+}
+
+impl LogTarget {
+    /// A write of rows. `base` is the version that was opened for it.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED_TABLE` or `APPEND_ONLY` when the table cannot be written so.
+    pub(super) fn write(
+        base: Option<Arc<DeltaSnapshot>>,
+        input: &LogicalPlan,
+        kind: &WriteKind,
+        state: &SessionState,
+    ) -> Result<Self, Failure> {
+        let base = base.map(|opened| oldest_read(input, opened)).transpose()?;
+        if let Some(base) = &base {
+            base.check_write(*kind != WriteKind::Append)?;
+        }
+        let reads = match &base {
+            Some(base) => reads(input, base.location(), state)?,
+            None => PartitionSet::none(),
+        };
+        let operation = operation("WRITE", [("mode", json!(mode(kind)))]);
+        Ok(Self { base, reads, rewrites: None, changes_rows: true, replaces_columns: false, operation })
+    }
+
+    /// A table that is made, with or without rows, in the place of `replaced` if there is one.
+    pub(super) fn create(
+        replaced: Option<Arc<DeltaSnapshot>>,
+        input: Option<&LogicalPlan>,
+        partition_by: &[String],
+        state: &SessionState,
+    ) -> Result<Self, Failure> {
+        let name = match (&replaced, input) {
+            (Some(_), Some(_)) => "CREATE OR REPLACE TABLE AS SELECT",
+            (Some(_), None) => "CREATE OR REPLACE TABLE",
+            (None, Some(_)) => "CREATE TABLE AS SELECT",
+            (None, None) => "CREATE TABLE",
+        };
+        let base = match (replaced, input) {
+            (Some(opened), Some(input)) => Some(oldest_read(input, opened)?),
+            (opened, _) => opened,
+        };
+        if let Some(base) = &base {
+            base.check_write(true)?;
+        }
+        let reads = match (&base, input) {
+            (Some(base), Some(input)) => reads(input, base.location(), state)?,
+            _ => PartitionSet::none(),
+        };
+        let operation = operation(name, [("partitionBy", json!(json!(partition_by).to_string()))]);
+        Ok(Self { reads, rewrites: None, changes_rows: true, replaces_columns: base.is_some(), base, operation })
+    }
+}
+
+/// An entry for a table's history.
+pub(super) fn operation<const N: usize>(name: &str, parameters: [(&str, Value); N]) -> Operation {
+    let parameters = parameters.map(|(key, value)| (key.to_owned(), value)).into();
+    Operation { name: name.to_owned(), parameters, metrics: BTreeMap::new() }
+}
+
+fn mode(kind: &WriteKind) -> &'static str {
+    match kind {
+        WriteKind::Append => "Append",
+        _ => "Overwrite",
+    }
+}
+
+/// The newest version of a managed table; none for a table of files, and for one that is only rehearsed.
+pub(super) async fn open(planner: &Planner, def: &TableDef) -> Result<Option<Arc<DeltaSnapshot>>, Failure> {
+    if def.format != Format::Delta {
+        return Ok(None);
+    }
+    let provider = resolve::provider(planner, &def.name).await?;
+    Ok(provider.downcast_ref::<DeltaTable>().map(|table| Arc::clone(table.snapshot())))
+}
+
+/// A table with the columns that its log tells now.
+pub(super) fn current(def: TableDef, snapshot: Option<&Arc<DeltaSnapshot>>) -> TableDef {
+    let Some(snapshot) = snapshot else { return def };
+    let schema = DeltaTable::new(Arc::clone(snapshot), VersionSpec::Latest).schema();
+    TableDef { schema, partition_by: snapshot.partition_by().to_vec(), ..def }
+}
+
+/// What a table that is made at a location takes the place of: the newest version of a log there.
+pub(super) async fn replaced(planner: &Planner, location: &Location) -> Result<Option<Arc<DeltaSnapshot>>, Failure> {
+    let stores = planner.engine.stores();
+    match is_delta_table(stores, location).await? {
+        false => Ok(None),
+        true => Ok(Some(Arc::new(Box::pin(DeltaSnapshot::open(stores, location, VersionSpec::Latest)).await?))),
+    }
+}
+
+/// Columns as a managed table has them: unsigned numbers, which the log lacks, become signed ones. A value that does not
+/// fit fails the write.
+pub(super) fn columns(schema: &Schema, partition_by: &[String]) -> Result<SchemaRef, Failure> {
+    let signed = |field: &FieldRef| -> Field {
+        let kept = field.as_ref().clone();
+        match field.data_type() {
+            DataType::UInt8 => kept.with_data_type(DataType::Int16),
+            DataType::UInt16 => kept.with_data_type(DataType::Int32),
+            DataType::UInt32 | DataType::UInt64 => kept.with_data_type(DataType::Int64),
+            _ => kept,
+        }
+    };
+    let signed = Schema::new(schema.fields().iter().map(signed).collect::<Vec<_>>());
+    check_schema(&signed, partition_by)?;
+    delta_types(&signed)
+}
+
+/// The oldest version that is read, so that nothing committed since is overlooked.
+fn oldest_read(plan: &LogicalPlan, opened: Arc<DeltaSnapshot>) -> Result<Arc<DeltaSnapshot>, Failure> {
+    let mut oldest = opened;
+    let walked = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Ok(provider) = source_as_provider(&scan.source)
+            && let Some(table) = provider.downcast_ref::<DeltaTable>()
+            && table.spec() == VersionSpec::Latest
+            && table.snapshot().location() == oldest.location()
+            && table.snapshot().version() < oldest.version()
+        {
+            oldest = Arc::clone(table.snapshot());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.map_err(|e| classify(&e))?;
+    Ok(oldest)
+}
+
+/// The partitions of the table at a location that a plan reads.
+pub(super) fn reads(plan: &LogicalPlan, location: &Location, state: &SessionState) -> Result<PartitionSet, Failure> {
+    let found = partitions_read(plan, location).map_err(|e| classify(&e))?;
+    if found.is_empty() {
+        return Ok(found);
+    }
+    // Filters reach the scans when the plan is optimized; before that, every partition is read.
+    let optimized = state.optimize(plan).map_err(|e| classify(&e))?;
+    partitions_read(&optimized, location).map_err(|e| classify(&e))
+}
