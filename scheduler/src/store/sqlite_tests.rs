@@ -8,7 +8,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use selvedge_engine::catalog::{Format, TableDef};
 use selvedge_model::failure::HasFailure as _;
 use selvedge_model::manifest::{StagedFile, Staging};
-use selvedge_model::publish::PublishRecord;
+use selvedge_model::publish::{PublishKind, PublishRecord};
 
 use super::super::TableKind;
 use super::*;
