@@ -13,6 +13,7 @@
 mod bad_input;
 mod cancel;
 mod crash;
+mod dml;
 mod drain;
 mod example_jobs;
 mod interrupt;

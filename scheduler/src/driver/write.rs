@@ -51,10 +51,7 @@ impl Driver {
         let Some(written) = written? else {
             return Ok(Done { message: format!("table {} was there already", write.target), ..Done::default() });
         };
-        let message = match write.done.is_empty() {
-            true => format!("{} written to {}", counted(written.rows_written, "row"), write.target),
-            false => write.done.clone(),
-        };
+        let message = told(&write, written.rows_written);
         Ok(Done { written, message, ..Done::default() })
     }
 
@@ -109,6 +106,17 @@ impl Driver {
             rows.extend(manifest_rows(&batch, partition.partition).map_err(|e| e.failure())?);
         }
         Ok(())
+    }
+}
+
+/// What a write did, for people.
+fn told(write: &PlannedWrite, rows: u64) -> String {
+    match write.rows {
+        Rows::Remaining { before } => {
+            format!("{} deleted from {}", counted(before.saturating_sub(rows), "row"), write.target)
+        }
+        _ if write.done.is_empty() => format!("{} written to {}", counted(rows, "row"), write.target),
+        _ => write.done.clone(),
     }
 }
 

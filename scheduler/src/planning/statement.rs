@@ -7,7 +7,7 @@ use selvedge_engine::sql::{ScriptStatement, StatementKind};
 use selvedge_model::failure::HasFailure as _;
 use selvedge_model::{Failure, StatementAttempt};
 
-use super::{Planned, Planner, adaptive, copy, create, explain, external, insert, query, refresh, show, view};
+use super::{Planned, Planner, adaptive, change, copy, create, explain, external, insert, query, refresh, show, view};
 
 /// What planning one statement needs.
 pub(super) struct Context<'a> {
@@ -66,6 +66,9 @@ pub(super) async fn dispatch(context: &Context<'_>, kind: &StatementKind) -> Res
         StatementKind::CreateView(create) => view::create(context, create).await,
         StatementKind::Drop(drop) => create::drop(context, drop).await,
         StatementKind::Insert(insert) => insert::plan(context, insert).await.map(Planned::from),
+        StatementKind::Delete(delete) => Box::pin(change::delete(context, delete)).await,
+        StatementKind::Update(update) => Box::pin(change::update(context, update)).await,
+        StatementKind::Merge(merge) => Box::pin(change::merge(context, merge)).await,
         StatementKind::Copy(copy) => copy::plan(context, copy).await.map(Planned::from),
         StatementKind::Show(show) => show::show(context, show).await,
         StatementKind::Describe(name) => show::describe(context, name).await,
