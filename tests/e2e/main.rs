@@ -18,6 +18,7 @@ mod example_jobs;
 mod interrupt;
 mod joins;
 mod lost_messages;
+mod managed;
 mod nobody_there;
 mod observability;
 mod oracles;

@@ -13,17 +13,30 @@ use crate::{Outcome, cache, fail};
 const SCRIPT: &str = include_str!("readback.py");
 
 /// A table for the query: its name, and where its Parquet files are (`s3://...` or a local directory or file). Hive
-/// directories become columns.
+/// directories become columns; a Delta table's log says all of that itself.
 #[derive(Debug, Clone, Serialize)]
 pub struct Source {
     name: String,
     location: String,
+    delta: bool,
+    version: Option<i64>,
 }
 
 impl Source {
     /// A named location.
     pub fn new(name: &str, location: &str) -> Self {
-        Self { name: name.to_owned(), location: location.trim_end_matches('/').to_owned() }
+        Self { name: name.to_owned(), location: location.trim_end_matches('/').to_owned(), delta: false, version: None }
+    }
+
+    /// A Delta table, read by the Python package of that name: its newest version.
+    pub fn delta(name: &str, location: &str) -> Self {
+        Self { delta: true, ..Self::new(name, location) }
+    }
+
+    /// The same at a version.
+    #[must_use]
+    pub fn at_version(self, version: i64) -> Self {
+        Self { version: Some(version), ..self }
     }
 }
 
