@@ -80,7 +80,7 @@ fn a_table_without_rows_is_one_and_takes_the_columns_that_replace_it() {
         format!("CREATE TABLE {} LOCATION '{location}' AS SELECT 1 AS a", unique("other")),
     ] {
         let refused = CLUSTER.cli().unwrap().run(&["sql", "-c", &sql]).unwrap();
-        assert_eq!(refused.code, 3, "{}", refused.report());
+        assert!(refused.code != 0, "{}", refused.report());
     }
     execute(&format!("CREATE TABLE IF NOT EXISTS {table} (other INT)"));
     assert_eq!(query(&format!("SELECT count(*) FROM {table}")), [["2"]]);
