@@ -10,6 +10,7 @@
     reason = "the whole crate is tests: a panic with its message is how they fail"
 )]
 
+mod adopted;
 mod bad_input;
 mod cancel;
 mod crash;

@@ -82,3 +82,20 @@ pub fn duckdb(sql: &str, sources: &[Source], s3: Option<&S3Access>) -> Outcome<R
         rows: rows.iter().map(strings).collect(),
     })
 }
+
+/// Runs a Python program in the tools' environment, with the access to `s3` as JSON in its first argument and `args` behind
+/// it; gives what it prints.
+pub fn python(program: &str, s3: &S3Access, args: &[&str]) -> Outcome<String> {
+    let options = serde_json::json!({
+        "AWS_ACCESS_KEY_ID": s3.key,
+        "AWS_SECRET_ACCESS_KEY": s3.secret,
+        "AWS_ENDPOINT_URL": s3.endpoint,
+        "AWS_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+    });
+    let output = Command::new(cache::python()?).args(["-c", program, &options.to_string()]).args(args).output()?;
+    if !output.status.success() {
+        return Err(fail(format!("the program failed:\n{}", String::from_utf8_lossy(&output.stderr))));
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
