@@ -106,7 +106,8 @@ mod tests {
     #[test]
     fn only_a_change_that_is_repeated_fails() {
         let actions = |values: Vec<Option<i64>>| ColumnarValue::Array(Arc::new(Int64Array::from(values)) as ArrayRef);
-        let repeats = |values: Vec<Option<bool>>| ColumnarValue::Array(Arc::new(BooleanArray::from(values)) as ArrayRef);
+        let repeats =
+            |values: Vec<Option<bool>>| ColumnarValue::Array(Arc::new(BooleanArray::from(values)) as ArrayRef);
         let fine = call(
             actions(vec![Some(0), Some(2), Some(1), None]),
             repeats(vec![Some(true), Some(false), None, Some(true)]),

@@ -83,10 +83,13 @@ pub(in super::super) async fn merge(context: &Context<'_>, merge: &Merge) -> Res
 }
 
 /// The source, which must have a name that its columns can be told from the table's by.
-fn named_source<'a>(context: &Context<'_>, changed: &Changed<'_>, merge: &'a Merge) -> Result<&'a TableFactor, Failure> {
-    let refuse = |code: &str, cause: String, hint: &str, place: Place| {
-        Err(Failure::user(code, cause).with_hint(hint).at(place))
-    };
+fn named_source<'a>(
+    context: &Context<'_>,
+    changed: &Changed<'_>,
+    merge: &'a Merge,
+) -> Result<&'a TableFactor, Failure> {
+    let refuse =
+        |code: &str, cause: String, hint: &str, place: Place| Err(Failure::user(code, cause).with_hint(hint).at(place));
     let name = match &merge.source {
         TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
             Some(&alias.name)
@@ -156,9 +159,8 @@ struct Refers {
 
 impl Sides<'_> {
     fn refers(&self, expr: &Expr) -> Refers {
-        let is_target = |column: &&Column| {
-            column.relation.as_ref().is_some_and(|relation| relation.table() == self.alias)
-        };
+        let is_target =
+            |column: &&Column| column.relation.as_ref().is_some_and(|relation| relation.table() == self.alias);
         let columns = expr.column_refs();
         let of_target = columns.iter().filter(|column| is_target(column)).count();
         Refers { to_target: of_target > 0, to_source: of_target < columns.len() }
@@ -166,14 +168,16 @@ impl Sides<'_> {
 
     fn condition(&self, on: &Typed) -> Result<Condition, Failure> {
         let expr = on.condition()?;
-        let refuse = |cause: &str, hint: &str| {
-            Err(Failure::user("NOT_SUPPORTED", cause).with_hint(hint).at(on.place.clone()))
-        };
+        let refuse =
+            |cause: &str, hint: &str| Err(Failure::user("NOT_SUPPORTED", cause).with_hint(hint).at(on.place.clone()));
         if has_subquery(&expr) {
             return refuse("a query cannot stand in ON", "Put it into the source: USING (SELECT ...) AS s");
         }
         if expr.is_volatile() {
-            return refuse("ON calls a function with changing results", "Compute it in the source, and compare columns.");
+            return refuse(
+                "ON calls a function with changing results",
+                "Compute it in the source, and compare columns.",
+            );
         }
         let mut found =
             Condition { on: expr.clone(), keys: vec![], of_target: vec![], of_source: vec![], has_more: false };
@@ -314,4 +318,3 @@ impl Sides<'_> {
         Err(Failure::user("COLUMN_NOT_FOUND", cause).with_hint(hint).at(changed.place.clone()))
     }
 }
-

@@ -161,7 +161,8 @@ fn query(alias: Ident, source: Option<&TableFactor>, items: Vec<SqlExpr>) -> Res
         .and_then(|mut parser| parser.parse_query())
         .map_err(|_| odd())?;
     let SetExpr::Select(select) = query.body.as_mut() else { return Err(odd()) };
-    let named = |(i, expr)| SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', format!("__selvedge_{i}")) };
+    let named =
+        |(i, expr)| SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', format!("__selvedge_{i}")) };
     select.projection = items.into_iter().enumerate().map(named).collect();
     let Some(from) = select.from.first_mut() else { return Err(odd()) };
     let TableFactor::Table { alias: Some(table), .. } = &mut from.relation else { return Err(odd()) };
@@ -174,15 +175,15 @@ fn query(alias: Ident, source: Option<&TableFactor>, items: Vec<SqlExpr>) -> Res
 }
 
 fn aggregated() -> Failure {
-    Failure::user("NOT_SUPPORTED", "aggregates, window functions and unnest cannot stand in a statement that changes rows")
-        .with_hint("Compute them in a query: MERGE INTO t USING (SELECT ...) AS s")
+    Failure::user(
+        "NOT_SUPPORTED",
+        "aggregates, window functions and unnest cannot stand in a statement that changes rows",
+    )
+    .with_hint("Compute them in a query: MERGE INTO t USING (SELECT ...) AS s")
 }
 
 /// The session in which the table that is changed has a name of its own.
-fn with_target(
-    context: &Context<'_>,
-    changed: &Changed<'_>,
-) -> Result<datafusion::execution::SessionState, Failure> {
+fn with_target(context: &Context<'_>, changed: &Changed<'_>) -> Result<datafusion::execution::SessionState, Failure> {
     let failed = |e| classify(&e);
     let schema = MemorySchemaProvider::new();
     schema.register_table(TABLE.to_owned(), changed.provider()).map_err(failed)?;

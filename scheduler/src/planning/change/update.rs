@@ -107,15 +107,15 @@ fn updated(
 /// The condition on rows of the table, refused where "not true" could not be told from "false".
 pub(super) fn known_in(typed: &Typed, statement: &str) -> Result<Expr, Failure> {
     let condition = typed.condition()?;
-    let refuse = |cause: String, hint: &str| {
-        Err(Failure::user("NOT_SUPPORTED", cause).with_hint(hint).at(typed.place.clone()))
-    };
+    let refuse =
+        |cause: String, hint: &str| Err(Failure::user("NOT_SUPPORTED", cause).with_hint(hint).at(typed.place.clone()));
     if has_negative_in(&condition, true) {
         let cause = format!("{statement} takes IN (SELECT ...) only as it is, with AND and OR, and not negated");
         return refuse(cause, "Write NOT EXISTS (SELECT 1 FROM s WHERE s.id = t.id).");
     }
     if asks_whether(&condition) && condition.is_volatile() {
-        let cause = format!("the condition of this {statement} asks a query and calls a function with changing results");
+        let cause =
+            format!("the condition of this {statement} asks a query and calls a function with changing results");
         return refuse(cause, "Put the rows that are wanted into a table first.");
     }
     Ok(condition)

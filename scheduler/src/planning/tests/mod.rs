@@ -13,6 +13,7 @@ use super::*;
 
 mod dataframe;
 mod delta;
+mod dml;
 
 struct Bench {
     planner: Planner,
