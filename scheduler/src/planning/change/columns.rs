@@ -1,7 +1,7 @@
 //! Fits new values to the columns of a table, by the rules of an `INSERT`.
 
 use datafusion::arrow::compute::can_cast_types;
-use datafusion::arrow::datatypes::FieldRef;
+use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
@@ -74,12 +74,7 @@ pub(super) fn assigned(value: &Typed, field: &FieldRef, changed: &Changed<'_>) -
 }
 
 /// The same for a value without a place of its own.
-pub(super) fn fitted(
-    value: &Expr,
-    given: &datafusion::arrow::datatypes::DataType,
-    field: &FieldRef,
-    changed: &Changed<'_>,
-) -> Result<Expr, Failure> {
+pub(super) fn fitted(value: &Expr, given: &DataType, field: &FieldRef, changed: &Changed<'_>) -> Result<Expr, Failure> {
     let wanted = field.data_type();
     if assign::is_assignable(given, wanted) {
         return Ok(if given == wanted { value.clone() } else { cast(value.clone(), wanted.clone()) });

@@ -54,9 +54,7 @@ pub(in super::super) async fn merge(context: &Context<'_>, merge: &Merge) -> Res
     let source = named_source(context, &changed, merge)?;
     let mut scope = Scope::new(context, &changed, Some(source));
     scope.add(&merge.on);
-    merge.clauses.iter().flat_map(expressions).for_each(|expr| {
-        scope.add(expr);
-    });
+    merge.clauses.iter().flat_map(expressions).for_each(|expr| scope.add(expr));
     let scope::Planned { target, source, exprs } = scope.plan().await?;
     let Some(source) = source else { return Err(Failure::internal("INTERNAL", "a MERGE without its source")) };
     let sides = Sides { changed: &changed, alias: names::ident(&changed.alias()), source: &source };
@@ -136,7 +134,7 @@ fn probe(
     let matched = conjunction(condition.of_target.iter().cloned());
     let wanted: Option<Vec<Expr>> =
         std::iter::once(matched).chain(unmatched.iter().map(|clause| clause.condition.clone())).collect();
-    match wanted.and_then(|wanted| disjunction(wanted)) {
+    match wanted.and_then(disjunction) {
         Some(wanted) => filtered(target, wanted),
         None => Ok(target),
     }

@@ -1,6 +1,7 @@
 //! Gives the expressions of a statement their meaning: DataFusion's planner sees them as the columns of a query over the
 //! tables that the statement names, so that subqueries, casts and errors with their places are as they are in queries.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
@@ -9,9 +10,11 @@ use datafusion::catalog::{
 };
 use datafusion::common::tree_node::TreeNode as _;
 use datafusion::common::{Span, TableReference};
-use datafusion::logical_expr::{Expr, Join, LogicalPlan, Projection};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, Join, LogicalPlan, Projection, cast};
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, Ident, ObjectName, Query, SelectItem, SetExpr, Spanned as _, TableFactor, visit_expressions_mut,
+    Expr as SqlExpr, Ident, ObjectName, Query, SelectItem, SetExpr, Spanned as _, TableFactor, Value,
+    visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -19,8 +22,8 @@ use selvedge_engine::error::classify;
 use selvedge_engine::sql::ScriptStatement;
 use selvedge_model::{Failure, Place};
 
-use super::super::query;
 use super::super::statement::Context;
+use super::super::{names, query};
 use super::Changed;
 
 /// Where the table that is changed stands for the planner. A subquery that names the table reads it on its own.
@@ -65,20 +68,19 @@ impl<'a> Scope<'a> {
         Self { context, changed, source, items: Vec::new() }
     }
 
-    /// Adds an expression; its position among the planned ones.
-    pub fn add(&mut self, expr: &SqlExpr) -> usize {
+    /// Adds an expression.
+    pub fn add(&mut self, expr: &SqlExpr) {
         let mut expr = expr.clone();
         if self.changed.written.alias.is_none() {
             shorten(&mut expr, &self.changed.written.name);
         }
         self.items.push(expr);
-        self.items.len() - 1
     }
 
     pub async fn plan(self) -> Result<Planned, Failure> {
         let places: Vec<Place> = self.items.iter().map(|item| place(self.context.statement, item)).collect();
         // Without one expression it would be no query.
-        let items = if self.items.is_empty() { vec![SqlExpr::value(ast_null())] } else { self.items };
+        let items = if self.items.is_empty() { vec![SqlExpr::value(Value::Null)] } else { self.items };
         let query = query(self.changed.alias(), self.source, items)?;
         let context = self.context;
         let context = Context {
@@ -112,7 +114,7 @@ impl Typed {
     pub fn condition(&self) -> Result<Expr, Failure> {
         match &self.data_type {
             DataType::Boolean => Ok(self.expr.clone()),
-            DataType::Null => Ok(datafusion::logical_expr::cast(self.expr.clone(), DataType::Boolean)),
+            DataType::Null => Ok(cast(self.expr.clone(), DataType::Boolean)),
             other => {
                 let cause = format!("a condition must be true or false, and this one is {other}");
                 Err(Failure::user("TYPE_MISMATCH", cause).at(self.place.clone()))
@@ -129,10 +131,6 @@ pub(super) fn has_subquery(expr: &Expr) -> bool {
     expr.exists(|e| Ok(is_subquery(e))).unwrap_or(true)
 }
 
-fn ast_null() -> datafusion::sql::sqlparser::ast::Value {
-    datafusion::sql::sqlparser::ast::Value::Null
-}
-
 fn place(statement: &ScriptStatement, expr: &SqlExpr) -> Place {
     statement.place_of(Span::try_from_sqlparser_span(expr.span()))
 }
@@ -143,14 +141,14 @@ fn shorten(expr: &mut SqlExpr, table: &ObjectName) {
     if parts.len() < 2 {
         return;
     }
-    let _: std::ops::ControlFlow<()> = visit_expressions_mut(expr, |inner| {
+    let _: ControlFlow<()> = visit_expressions_mut(expr, |inner| {
         if let SqlExpr::CompoundIdentifier(path) = inner
             && path.len() > parts.len()
-            && path.iter().zip(&parts).all(|(a, b)| super::super::names::ident(a) == super::super::names::ident(b))
+            && path.iter().zip(&parts).all(|(a, b)| names::ident(a) == names::ident(b))
         {
             path.drain(..parts.len() - 1);
         }
-        std::ops::ControlFlow::Continue(())
+        ControlFlow::Continue(())
     });
 }
 
@@ -183,7 +181,7 @@ fn aggregated() -> Failure {
 }
 
 /// The session in which the table that is changed has a name of its own.
-fn with_target(context: &Context<'_>, changed: &Changed<'_>) -> Result<datafusion::execution::SessionState, Failure> {
+fn with_target(context: &Context<'_>, changed: &Changed<'_>) -> Result<SessionState, Failure> {
     let failed = |e| classify(&e);
     let schema = MemorySchemaProvider::new();
     schema.register_table(TABLE.to_owned(), changed.provider()).map_err(failed)?;

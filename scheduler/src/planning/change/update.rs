@@ -22,9 +22,7 @@ pub(in super::super) async fn update(context: &Context<'_>, update: &Update) -> 
     let changed = Changed::open(context, &update.table).await?;
     let positions = columns::set(context, &changed, &update.set)?;
     let mut scope = Scope::new(context, &changed, None);
-    update.set.iter().for_each(|set| {
-        scope.add(&set.value);
-    });
+    update.set.iter().for_each(|set| scope.add(&set.value));
     if let Some(condition) = &update.condition {
         scope.add(condition);
     }

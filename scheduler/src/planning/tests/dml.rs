@@ -198,7 +198,7 @@ async fn a_change_that_cannot_be_is_refused_where_it_is_written() {
     for (sql, expected) in [
         (
             "DELETE FROM flat WHERE id = 1".to_owned(),
-            "NOT_SUPPORTED 1:13 the rows of public.flat, a table of parquet files",
+            "NOT_SUPPORTED 1:13 the rows of public.flat, a table of PARQUET files",
         ),
         ("DELETE FROM dd".to_owned(), "TABLE_NOT_FOUND 1:13 "),
         ("DELETE FROM d FOR VERSION AS OF 0".to_owned(), "TABLE_NOT_FOUND 1:13 "),
