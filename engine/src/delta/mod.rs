@@ -25,6 +25,7 @@ mod schema;
 mod snapshot;
 mod statistics;
 mod stats;
+mod vacuum;
 mod values;
 mod version;
 
@@ -40,9 +41,10 @@ pub use reads::partitions_read;
 pub use schema::{check_schema, delta_types};
 pub use snapshot::{DeltaFile, DeltaSnapshot};
 pub use stats::file_stats;
+pub use vacuum::{TableFiles, check_there, table_files};
 pub use values::partition_key;
-pub use version::VersionSpec;
 pub(crate) use version::at_version;
+pub use version::{VersionSpec, shown as time_text};
 
 #[cfg(test)]
 mod tests;

@@ -57,6 +57,7 @@ fn spec(root: &Path, plan: &LogicalPlan, partition_by: &[&str]) -> WriteSpec {
         single_file: None,
         format: WriteFormat::Parquet,
         with_stats: false,
+        is_spread: true,
     }
 }
 

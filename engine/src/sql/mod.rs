@@ -5,6 +5,7 @@
 //! (where rendered text came from), `parse`, `statement`.
 
 mod header;
+mod maintenance;
 mod parse;
 mod source;
 mod statement;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use selvedge_model::Failure;
 
 pub use header::Header;
+pub use maintenance::{Maintenance, MaintenanceTask, Property};
 pub use source::ScriptSource;
 pub use statement::{
     ColumnSpec, CopySource, CopyTo, CreateExternalTable, CreateSchema, CreateTable, CreateTableAs, CreateView, Drop,

@@ -9,6 +9,7 @@ use datafusion::common::Span;
 use datafusion::sql::sqlparser::ast::{ColumnDef, Ident, ObjectName, Query};
 use selvedge_model::Place;
 
+use super::maintenance::Maintenance;
 use super::source::ScriptSource;
 
 /// One statement of a script.
@@ -91,6 +92,8 @@ pub enum StatementKind {
     Describe(ObjectName),
     /// `REFRESH [TABLE] table`, `MSCK REPAIR TABLE table`
     Refresh(ObjectName),
+    /// `OPTIMIZE`, `VACUUM`, `RESTORE`, `ALTER TABLE`, `DESCRIBE HISTORY | DETAIL`
+    Maintain(Box<Maintenance>),
 }
 
 /// `CREATE SCHEMA [IF NOT EXISTS] s [LOCATION '...']`
@@ -317,6 +320,7 @@ impl StatementKind {
             Self::Show(_) => "SHOW",
             Self::Describe(_) => "DESCRIBE",
             Self::Refresh(_) => "REFRESH",
+            Self::Maintain(maintenance) => maintenance.label(),
         }
     }
 
@@ -331,6 +335,7 @@ impl StatementKind {
             Self::Drop(drop) => name_text(&drop.name),
             Self::Insert(insert) => name_text(&insert.table),
             Self::Copy(copy) => copy.target.clone(),
+            Self::Maintain(maintenance) => maintenance.target(),
             Self::Query(_)
             | Self::Explain { .. }
             | Self::Set { .. }

@@ -17,6 +17,7 @@ mod explain;
 mod external;
 mod files;
 mod insert;
+mod maintain;
 mod managed;
 mod names;
 mod partition;
@@ -44,7 +45,8 @@ use selvedge_model::commit::WriteKind;
 use selvedge_model::{Failure, StatementAttempt};
 
 use check::Rehearsal;
-pub use managed::LogTarget;
+pub use maintain::PlannedVacuum;
+pub use managed::{LogTarget, TableChange};
 
 use crate::catalog::DurableCatalog;
 
@@ -71,6 +73,8 @@ pub enum Planned {
     },
     /// Rows for a table or a location.
     Write(Box<PlannedWrite>),
+    /// Files of a table to delete.
+    Vacuum(Box<PlannedVacuum>),
 }
 
 impl From<PlannedWrite> for Planned {

@@ -1,4 +1,4 @@
-//! Decides by a statement's first words what it is. Its parts are parsed in `create`, `write` and `clauses`.
+//! Decides by a statement's first words what it is. Its parts are parsed in `create`, `write`, `maintain` and `clauses`.
 
 use datafusion::sql::sqlparser::ast::{Query, SetExpr};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -13,20 +13,17 @@ use crate::error::nearest;
 const DIALECT: GenericDialect = GenericDialect {};
 
 /// What a statement may begin with.
-const FIRST_WORDS: [&str; 14] = [
+const FIRST_WORDS: [&str; 18] = [
     "SELECT", "WITH", "VALUES", "INSERT", "CREATE", "DROP", "COPY", "SET", "SHOW", "DESCRIBE", "EXPLAIN", "DESC",
-    "REFRESH", "MSCK",
+    "REFRESH", "MSCK", "ALTER", "OPTIMIZE", "VACUUM", "RESTORE",
 ];
 
 /// Statements of other engines, or of a later version of this one.
-const LATER: [(&str, &str); 8] = [
+const LATER: [(&str, &str); 5] = [
     ("MERGE", "Until managed tables come, write the merged rows with INSERT OVERWRITE ... SELECT."),
     ("UPDATE", "Until managed tables come, write the changed rows with INSERT OVERWRITE ... SELECT."),
     ("DELETE", "Until managed tables come, write the remaining rows with INSERT OVERWRITE ... SELECT."),
-    ("OPTIMIZE", "It comes with managed tables; SET selvedge.write.target_file_bytes decides how large files are."),
-    ("VACUUM", "It comes with managed tables; external tables keep no old files."),
     ("EXPECT", "Until expectations come, check with a SELECT."),
-    ("ALTER", "Drop the table, whose files stay, and create it anew."),
     ("ANALYZE", "Statistics are read from the Parquet files; leave the statement out."),
 ];
 
@@ -63,11 +60,11 @@ impl Front {
             "COPY" => self.copy(),
             "SET" => self.set(),
             "SHOW" => self.show(),
-            "DESCRIBE" | "DESC" => {
-                self.parser.next_token();
-                let _ = self.parser.parse_keyword(Keyword::TABLE);
-                Ok(StatementKind::Describe(self.parser.parse_object_name(false)?))
-            }
+            "DESCRIBE" | "DESC" => self.describe(),
+            "ALTER" => self.alter(),
+            "OPTIMIZE" => self.optimize(),
+            "VACUUM" => self.vacuum(),
+            "RESTORE" => self.restore(),
             "REFRESH" => {
                 self.parser.next_token();
                 let _ = self.parser.parse_keyword(Keyword::TABLE);
