@@ -268,3 +268,7 @@ fn not_alterable(at: &TokenWithSpan) -> Problem {
         ),
     }
 }
+
+#[cfg(test)]
+#[path = "maintain_tests.rs"]
+mod tests;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{Table, commit_only, rehearse_columns};
 use crate::planning::statement::Context;
-use crate::planning::{LogTarget, Planned, TableChange, create, managed, names};
+use crate::planning::{LogTarget, Planned, TableChange, create, managed};
 
 pub(super) async fn add_columns(
     context: &Context<'_>,
