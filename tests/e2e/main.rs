@@ -10,6 +10,7 @@
     reason = "the whole crate is tests: a panic with its message is how they fail"
 )]
 
+mod adopted;
 mod bad_input;
 mod cancel;
 mod crash;
@@ -18,6 +19,7 @@ mod example_jobs;
 mod interrupt;
 mod joins;
 mod lost_messages;
+mod managed;
 mod nobody_there;
 mod observability;
 mod oracles;

@@ -38,6 +38,7 @@ impl Driver {
             return self.publish_nothing(run, ids, &write).await;
         }
         let job_id = ids.job_id();
+        self.publishes.stages(&job_id, &write.location).await?;
         let mut rows = Vec::new();
         let written = self.stage_and_publish(run, ids, state, &write, &mut rows).await;
         // What is recorded for publishing is still needed.
