@@ -36,14 +36,16 @@ pub struct TableFiles {
 /// In this order: whatever was committed before the log is read is known to be named.
 ///
 /// # Errors
-/// As [`DeltaSnapshot::open`], [`DeltaSnapshot::files`] and [`DeltaSnapshot::check_write`]; what the store says.
+/// `FILES_MISSING` when a live file is not there. As [`DeltaSnapshot::open`], [`DeltaSnapshot::files`] and [`DeltaSnapshot::check_write`]; what the store says.
 pub async fn table_files(stores: &ObjectStores, location: &Location, since_ms: i64) -> Result<TableFiles, Failure> {
     let listed = listed(stores, location).await?;
     let snapshot = Box::pin(DeltaSnapshot::open(stores, location, VersionSpec::Latest)).await?;
     snapshot.check_write(false)?;
     let live = snapshot.files().await?.iter().map(|file| file.path.clone()).collect();
     let removed = removed(&snapshot, since_ms).await?;
-    Ok(TableFiles { listed, live, removed })
+    let files = TableFiles { listed, live, removed };
+    check_listed(stores, location, &files).await?;
+    Ok(files)
 }
 
 async fn listed(stores: &ObjectStores, location: &Location) -> Result<Vec<ListedFile>, Failure> {
@@ -91,12 +93,10 @@ async fn removed(snapshot: &DeltaSnapshot, since_ms: i64) -> Result<BTreeMap<Str
 /// # Errors
 /// `FILES_DELETED`, naming one that is not; what the store says.
 pub async fn check_there(stores: &ObjectStores, location: &Location, files: &[AddFile]) -> Result<(), Failure> {
-    let store = stores.get(location)?;
-    let asked = files.iter().map(|file| is_there(store.as_ref(), location, file)).collect::<Vec<_>>();
-    let there: Vec<bool> = stream::iter(asked).buffered(ASK_AT_ONCE).try_collect().await?;
-    let mut gone = files.iter().zip(&there).filter(|(_, there)| !**there).map(|(file, _)| &file.path);
-    let Some(first) = gone.next() else { return Ok(()) };
-    let others = match gone.count() {
+    let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    let gone = missing(stores, location, &paths).await?;
+    let Some((first, others)) = gone.split_first() else { return Ok(()) };
+    let others = match others.len() {
         0 => String::new(),
         n => format!(" and {}", counted(n, "other")),
     };
@@ -105,8 +105,36 @@ pub async fn check_there(stores: &ObjectStores, location: &Location, files: &[Ad
     Err(Failure::user("FILES_DELETED", cause).with_hint("Restore a version that VACUUM has left: a newer one"))
 }
 
-async fn is_there(store: &dyn ObjectStore, location: &Location, file: &AddFile) -> Result<bool, Failure> {
-    let file = location.join(&file.path);
+/// Proves that what a version names is what was listed. A log that names something else is not to be trusted with what may be
+/// deleted.
+async fn check_listed(stores: &ObjectStores, location: &Location, files: &TableFiles) -> Result<(), Failure> {
+    let listed: BTreeSet<&str> = files.listed.iter().map(|file| file.path.as_str()).collect();
+    // What was committed after the listing is there all the same.
+    let unlisted: Vec<&str> = files.live.iter().map(String::as_str).filter(|path| !listed.contains(path)).collect();
+    match missing(stores, location, &unlisted).await?.first() {
+        None => Ok(()),
+        Some(path) => {
+            let cause = format!("the log of the table at {location} names {path}, which is not there");
+            let hint = "Nothing is deleted. Restore the table to a version whose files are there, and try again";
+            Err(Failure::user("FILES_MISSING", cause).with_hint(hint))
+        }
+    }
+}
+
+/// Those of these files that are not there.
+async fn missing<'a>(stores: &ObjectStores, location: &Location, paths: &[&'a str]) -> Result<Vec<&'a str>, Failure> {
+    let store = stores.get(location)?;
+    let asked: Vec<_> = paths.iter().map(|path| is_there(store.as_ref(), location, path)).collect();
+    let there: Vec<bool> = stream::iter(asked).buffered(ASK_AT_ONCE).try_collect().await?;
+    Ok(paths.iter().zip(there).filter(|(_, there)| !there).map(|(path, _)| *path).collect())
+}
+
+async fn is_there(store: &dyn ObjectStore, location: &Location, path: &str) -> Result<bool, Failure> {
+    let file = location.join(path);
+    if !file.path().as_ref().ends_with(path) {
+        // Another spelling of a file's path: a listing does not know it by this one.
+        return Ok(false);
+    }
     match store.head(file.path()).await {
         Ok(_) => Ok(true),
         Err(object_store::Error::NotFound { .. }) => Ok(false),

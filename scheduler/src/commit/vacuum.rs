@@ -10,7 +10,7 @@ use selvedge_engine::delta::table_files;
 use selvedge_engine::write;
 use selvedge_model::Failure;
 use selvedge_model::failure::HasFailure as _;
-use selvedge_model::vacuum::{Garbage, ListedFile, STAGING, VacuumFacts, choose};
+use selvedge_model::vacuum::{Garbage, ListedFile, VacuumFacts, choose};
 
 use super::Publishes;
 use crate::planning::PlannedVacuum;
@@ -19,20 +19,16 @@ use crate::runs::now_ms;
 /// Paths that are deleted in one go.
 const BATCH: usize = 1_000;
 
-/// Finds what may go, and deletes it unless it is a dry run. `runs` says whether a job may still be at work.
+/// Finds what may go, and deletes it unless it is a dry run.
 ///
 /// # Errors
 /// `PUBLISH_UNFINISHED` when a publish to the table cannot be ended; what the log and the store say. Some files may be gone
 /// then.
-pub async fn vacuum(
-    publishes: &Publishes,
-    vacuum: &PlannedVacuum,
-    runs: impl Fn(&str) -> bool,
-) -> Result<Garbage, Failure> {
+pub async fn vacuum(publishes: &Publishes, vacuum: &PlannedVacuum) -> Result<Garbage, Failure> {
     let location = &vacuum.location;
     let _place = publishes.turn(location).await;
     publishes.settle(location).await?;
-    let garbage = find(publishes, vacuum, runs).await?;
+    let garbage = find(publishes, vacuum).await?;
     if vacuum.is_dry_run {
         return Ok(garbage);
     }
@@ -48,7 +44,7 @@ pub async fn vacuum(
     Ok(garbage)
 }
 
-async fn find(publishes: &Publishes, vacuum: &PlannedVacuum, runs: impl Fn(&str) -> bool) -> Result<Garbage, Failure> {
+async fn find(publishes: &Publishes, vacuum: &PlannedVacuum) -> Result<Garbage, Failure> {
     let now_ms = now_ms();
     let since_ms = now_ms.saturating_sub(vacuum.retention_ms);
     let files = table_files(&publishes.stores, &vacuum.location, since_ms).await?;
@@ -63,11 +59,9 @@ async fn find(publishes: &Publishes, vacuum: &PlannedVacuum, runs: impl Fn(&str)
         in_flight.extend(below.map(str::to_owned));
         open_jobs.extend(entry.record.jobs);
     }
-    let staged = files.listed.iter().filter_map(|file| {
-        let (staging, rest) = file.path.split_once('/')?;
-        STAGING.contains(&staging).then(|| rest.split_once('/').map(|(job, _)| job)).flatten()
-    });
-    open_jobs.extend(staged.filter(|job| runs(job)).map(str::to_owned));
+    // Jobs that run, and those whose staging this scheduler is to sweep itself.
+    let stagings = publishes.store.stagings().await.map_err(|e| e.failure())?;
+    open_jobs.extend(stagings.into_iter().map(|staging| staging.job_id));
     Ok(choose(&VacuumFacts {
         listed: &files.listed,
         live: &files.live,

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use selvedge_engine::error::classify;
+use selvedge_model::Failure;
 use selvedge_model::vacuum::{Garbage, span_text};
 use selvedge_model::words::counted;
-use selvedge_model::{Failure, StatementAttempt};
 
 use super::run::OpenRun;
 use super::statement::Done;
@@ -17,7 +17,7 @@ use crate::planning::PlannedVacuum;
 impl Driver {
     /// Cancelling it leaves what is not deleted yet to the next one.
     pub(super) async fn vacuum(&self, run: &mut OpenRun, vacuum: &PlannedVacuum) -> Result<Done, Stop> {
-        let vacuuming = commit::vacuum(&self.publishes, vacuum, |job| self.is_at_work(job));
+        let vacuuming = commit::vacuum(&self.publishes, vacuum);
         let garbage = run.cancel.clone().run_until_cancelled(vacuuming).await.ok_or(Stop::Cancelled)??;
         let message = told(vacuum, &garbage);
         if !vacuum.is_dry_run {
@@ -26,12 +26,6 @@ impl Driver {
         let rows = listed(&garbage)?;
         let shown = self.show(run, rows.schema(), vec![rows]).await?;
         Ok(Done { message, ..shown })
-    }
-
-    /// Whether a job's run has not ended, as far as this scheduler knows.
-    fn is_at_work(&self, job_id: &str) -> bool {
-        let run = StatementAttempt::parse_job_id(job_id).map(|attempt| attempt.run);
-        run.and_then(|id| self.book.get(&id).ok()).is_some_and(|record| !record.state.is_final())
     }
 }
 

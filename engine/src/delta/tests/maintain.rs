@@ -134,6 +134,17 @@ async fn files_that_are_gone_are_named_before_they_are_restored() {
 }
 
 #[tokio::test]
+async fn a_table_that_lacks_a_file_is_not_vacuumed() {
+    let bench = Bench::memory().await;
+    bench.append("a", Some("1"), 0..1).await;
+    assert_eq!(table_files(bench.stores(), &bench.location, 0).await.unwrap().live.len(), 1);
+    let path = bench.location.join(&bench.files().await[0].path);
+    bench.stores().get(&bench.location).unwrap().delete(path.path()).await.unwrap();
+    let failure = table_files(bench.stores(), &bench.location, 0).await.unwrap_err();
+    assert_eq!(failure.code, "FILES_MISSING", "{failure}");
+}
+
+#[tokio::test]
 async fn columns_and_properties_are_changed_by_what_lasts_in_the_journal() {
     let bench = Bench::memory().await;
     bench.append("a", Some("1"), 0..2).await;

@@ -10,7 +10,7 @@ use selvedge_model::delta::PartitionSet;
 use selvedge_model::vacuum::parse_interval;
 use serde_json::json;
 
-use super::{Table, commit_only};
+use super::{Table, commit_only, rehearse_columns};
 use crate::planning::statement::Context;
 use crate::planning::{LogTarget, Planned, TableChange, managed};
 
@@ -48,6 +48,8 @@ pub(super) fn change(context: &Context<'_>, table: &Table, properties: &[Propert
         check(&property.key.value, property.value.as_deref())
             .map_err(|f| f.at(context.statement.place_of_ident(&property.key)))?;
     }
+    // Statements to come are not judged by what the table asks now.
+    rehearse_columns(context, table, &table.def.schema, &table.def.partition_by);
     let Some(snapshot) = &table.snapshot else { return Ok(Planned::done("altered")) };
     snapshot.check_write(false)?;
     let name = &table.def.name;

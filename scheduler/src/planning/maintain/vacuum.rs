@@ -37,7 +37,9 @@ pub(super) fn plan(
 ) -> Result<Planned, Failure> {
     let usual = table.snapshot.as_deref().map_or(Ok(DEFAULT_RETENTION_MS), usual_retention)?;
     let retention_ms = retain_hours.map_or(usual, |hours| i64::from(hours) * HOUR_MS);
-    if retention_ms < usual && !context.settings.allows_short_retention() {
+    // An earlier statement of a script may change what the table says.
+    let is_known = table.snapshot.is_some();
+    if is_known && retention_ms < usual && !context.settings.allows_short_retention() {
         let (asked, usual) = (span_text(retention_ms), span_text(usual));
         let cause = format!("{asked} is shorter than the {usual} for which {} keeps its old files", table.def.name);
         let hint = "Statements that still read old versions, and writers outside this scheduler that are not done, would \

@@ -207,6 +207,9 @@ async fn later_statements_of_a_script_find_the_new_columns() {
     assert_eq!(made.bench.check(good).await, [""; 0]);
     let found = made.bench.check("ALTER TABLE d ADD COLUMN x INT; SELECT y FROM d").await;
     assert!(found.len() == 1 && found[0].starts_with("COLUMN_NOT_FOUND 1:40"), "{found:#?}");
+    let properties = "ALTER TABLE d SET TBLPROPERTIES ('delta.deletedFileRetentionDuration' = 'interval 1 hour');
+                      VACUUM d RETAIN 1 HOURS; INSERT OVERWRITE d SELECT 1, 'a'; RESTORE d TO VERSION AS OF 0";
+    assert_eq!(made.bench.check(properties).await, [""; 0]);
     let replaced = format!("CREATE OR REPLACE TABLE d LOCATION '{}' AS SELECT 1 AS z; SELECT z FROM d", made.location);
     assert_eq!(made.bench.check(&replaced).await, [""; 0]);
     // And nothing of it happened.
