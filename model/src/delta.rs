@@ -15,7 +15,8 @@
 //!    rows removed from them, too, but for a rewrite, whose own rows come only from files that it removes itself.
 //!    Files that were only rearranged (`OPTIMIZE`) changed no rows and count for nothing here.
 //! 5. A rewrite (`DELETE`, `UPDATE`, `MERGE`, `OPTIMIZE`) removes the files it has read and no others: when one is gone,
-//!    somebody else has replaced its rows, and it is a `Rerun`.
+//!    somebody else has replaced its rows, and it is a `Rerun`. So it is for a restore, which reads the whole table: what it
+//!    leaves must be there, too.
 //! 6. Otherwise it is committed. An overwrite removes what lies in its partitions *now*, also what came since the base: when
 //!    it did not read them, the last writer wins, as if it had begun after the other. An append removes nothing.
 //!
@@ -82,6 +83,9 @@ pub enum DeltaWrite {
     Replace(PartitionSet),
     /// Removes exactly these files, whose remaining rows it has written anew.
     Rewrite(BTreeSet<String>),
+    /// Removes exactly these files and names others of an earlier version again, so that with those that stay the table has
+    /// that version's rows.
+    Restore(BTreeSet<String>),
 }
 
 /// A data file of the table.
@@ -223,7 +227,10 @@ pub fn decide(facts: &CommitFacts<'_>) -> CommitDecision {
 
 /// The version that carries the write: its transaction, or files that only it can have added.
 fn committed(facts: &CommitFacts<'_>) -> Option<i64> {
-    let adds_ours = |commit: &CommitSince| commit.files.iter().any(|f| f.is_added && facts.adds.contains(&f.path));
+    // The files of a restore are older than it: somebody else may have named them again for another version.
+    let is_own = !matches!(facts.write, DeltaWrite::Restore(_));
+    let adds_ours =
+        |commit: &CommitSince| is_own && commit.files.iter().any(|f| f.is_added && facts.adds.contains(&f.path));
     let seen = facts.since.iter().find(|c| c.is_ours || adds_ours(c)).map(|c| c.version);
     seen.or(facts.committed)
 }
@@ -248,7 +255,7 @@ fn removal(facts: &CommitFacts<'_>) -> CommitDecision {
         DeltaWrite::Replace(partitions) => {
             facts.live.iter().filter(|f| partitions.contains(&f.partition)).map(|f| f.path.clone()).collect()
         }
-        DeltaWrite::Rewrite(files) => {
+        DeltaWrite::Rewrite(files) | DeltaWrite::Restore(files) => {
             let live: BTreeSet<&str> = facts.live.iter().map(|f| f.path.as_str()).collect();
             if let Some(gone) = files.iter().find(|path| !live.contains(path.as_str())) {
                 return CommitDecision::Rerun(gone_since(facts, gone));

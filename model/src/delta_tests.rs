@@ -60,6 +60,33 @@ fn rewrite(paths: &[&str]) -> DeltaWrite {
     DeltaWrite::Rewrite(paths.iter().map(|p| (*p).to_owned()).collect())
 }
 
+fn restore(paths: &[&str]) -> DeltaWrite {
+    DeltaWrite::Restore(paths.iter().map(|p| (*p).to_owned()).collect())
+}
+
+/// The file that is added, `new`, is an old one: that somebody else adds it proves nothing.
+#[test]
+fn a_restore_comes_to_its_version_or_is_run_again() {
+    let all = PartitionSet::everything;
+    let deleted_2 = || after(vec![change("b", "2", false)]);
+    let moved_2 = || {
+        let still = |f| FileChange { changes_rows: false, ..f };
+        after(vec![still(change("b", "2", false)), still(change("y", "2", true))])
+    };
+    let rows = [
+        ("nothing new", vec![], commit(&["a"])),
+        ("rows that came", after(vec![change("x", "2", true)]), read_changed("2")),
+        ("rows that went, of a file that it leaves", deleted_2(), read_changed("2")),
+        ("another restore of the same file", after(vec![change("new", "1", true)]), read_changed("1")),
+        ("files that it leaves were moved", moved_2(), commit(&["a"])),
+    ];
+    for (what, since, expected) in rows {
+        assert_eq!(decided(restore(&["a"]), all(), since), expected, "{what}");
+    }
+    let gone = decided(restore(&["b"]), all(), moved_2());
+    assert_eq!(gone, rerun(ClashReason::FileGone { path: "b".into() }));
+}
+
 #[test]
 fn partitions_are_found_by_their_leading_values() {
     let two = |a: &str, b: Option<&str>| vec![Some(a.to_owned()), b.map(str::to_owned)];

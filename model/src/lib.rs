@@ -4,6 +4,7 @@
 //! go out as values. Scheduler and executor act on them at the edge. `tests/tidy.rs` keeps it so.
 
 pub mod commit;
+pub mod compaction;
 pub mod delta;
 pub mod failure;
 pub mod handout;
@@ -13,6 +14,7 @@ pub mod manifest;
 pub mod params;
 pub mod publish;
 pub mod run;
+pub mod vacuum;
 pub mod words;
 
 pub use failure::{Domain, Failure, Place, Retry};

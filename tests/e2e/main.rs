@@ -20,6 +20,7 @@ mod example_jobs;
 mod interrupt;
 mod joins;
 mod lost_messages;
+mod maintain;
 mod managed;
 mod nobody_there;
 mod observability;

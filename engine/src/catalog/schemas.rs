@@ -3,7 +3,7 @@
 //! Kept in memory; one lock, held only for map operations. The scheduler's `catalog` changes it and keeps what lasts;
 //! DataFusion reads it through `provider.rs`. No files are touched: dropping a table leaves them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::catalog::CatalogProviderList;
@@ -40,6 +40,8 @@ pub struct Catalog {
     schemas: RwLock<BTreeMap<String, SchemaEntry>>,
     /// Whether its tables may not be there yet.
     is_copy: bool,
+    /// In a copy: managed tables whose columns would be others by now than their logs tell.
+    changed: RwLock<BTreeSet<TableName>>,
 }
 
 impl Catalog {
@@ -47,17 +49,30 @@ impl Catalog {
     #[allow(clippy::new_ret_no_self)]
     pub fn new() -> Arc<Self> {
         let schemas = BTreeMap::from([(DEFAULT_SCHEMA.to_owned(), SchemaEntry::default())]);
-        Arc::new(Self { schemas: RwLock::new(schemas), is_copy: false })
+        Arc::new(Self { schemas: RwLock::new(schemas), is_copy: false, changed: RwLock::default() })
     }
 
     /// A catalog of its own with the same contents: what is done to one is not seen by the other. Made to try out what
     /// statements would do: a managed table in it may have no log yet, and then is as it was registered, and empty.
     pub fn fork(&self) -> Arc<Self> {
-        Arc::new(Self { schemas: RwLock::new(self.schemas.read().clone()), is_copy: true })
+        let (schemas, changed) = (self.schemas.read().clone(), self.changed.read().clone());
+        Arc::new(Self { schemas: RwLock::new(schemas), is_copy: true, changed: RwLock::new(changed) })
     }
 
     pub(super) fn is_copy(&self) -> bool {
         self.is_copy
+    }
+
+    /// In a copy: a managed table is as it is defined here from now on, whatever its log tells, and empty.
+    pub fn pretend(&self, def: TableDef) {
+        self.changed.write().insert(def.name.clone());
+        if let Some(schema) = self.schemas.write().get_mut(&def.name.schema) {
+            schema.entries.insert(def.name.table.clone(), Entry::Table(Arc::new(def)));
+        }
+    }
+
+    pub(super) fn is_pretended(&self, name: &TableName) -> bool {
+        self.is_copy && self.changed.read().contains(name)
     }
 
     /// Makes a schema; tables made in it without a location go below its own, if it has one.

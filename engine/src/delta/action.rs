@@ -62,6 +62,19 @@ impl AddFile {
         Ok(Self { path, partition, bytes: file.bytes, rows: file.rows, stats: file.stats.clone() })
     }
 
+    /// A file of a version, to be the table's again.
+    pub fn of_file(file: &DeltaFile) -> Self {
+        // Not a number of rows that nobody knows.
+        let stats = file.stats.clone().or_else(|| file.rows.is_none().then(|| "{}".to_owned()));
+        Self {
+            path: file.path.clone(),
+            partition: file.key.clone(),
+            bytes: file.bytes,
+            rows: file.rows.unwrap_or_default(),
+            stats,
+        }
+    }
+
     /// The action that adds it.
     pub(super) fn action(&self, partition_by: &[String], now_ms: i64, changes_rows: bool) -> Add {
         Add {

@@ -51,6 +51,9 @@ pub enum NewVersion {
         changes_rows: bool,
         /// The columns from now on, when they change.
         columns: Option<Columns>,
+        /// Properties that are set, or with `None` unset.
+        #[serde(default)]
+        properties: BTreeMap<String, Option<String>>,
     },
 }
 
@@ -101,11 +104,7 @@ pub async fn apply_change(
             };
             Ok(create_table(stores, location, &table).await?)
         }
-        NewVersion::Next { table_id, base_version, write, reads, changes_rows, columns } => {
-            let metadata = columns.map(|columns| {
-                let schema = Some(columns.schema()?);
-                Ok(MetadataChange { schema, partition_by: Some(columns.partition_by), ..Default::default() })
-            });
+        NewVersion::Next { table_id, base_version, write, reads, changes_rows, columns, properties } => {
             let request = CommitRequest {
                 app_id,
                 table_id,
@@ -114,7 +113,7 @@ pub async fn apply_change(
                 reads,
                 adds,
                 changes_rows,
-                metadata: metadata.transpose().map_err(CommitError::Failed)?,
+                metadata: metadata(columns, properties)?,
                 operation,
                 run,
                 user_metadata: None,
@@ -122,6 +121,18 @@ pub async fn apply_change(
             commit(stores, location, &request).await
         }
     }
+}
+
+/// The change of metadata that a commit makes, if it makes one.
+fn metadata(
+    columns: Option<Columns>,
+    properties: BTreeMap<String, Option<String>>,
+) -> Result<Option<MetadataChange>, Failure> {
+    if columns.is_none() && properties.is_empty() {
+        return Ok(None);
+    }
+    let schema = columns.as_ref().map(Columns::schema).transpose()?;
+    Ok(Some(MetadataChange { schema, partition_by: columns.map(|c| c.partition_by), properties }))
 }
 
 /// The leading values of partitions, as a statement gives them, in the spelling by which they are compared.

@@ -26,6 +26,7 @@ mod selected;
 mod snapshot;
 mod statistics;
 mod stats;
+mod vacuum;
 mod values;
 mod version;
 
@@ -42,9 +43,10 @@ pub use schema::{check_schema, delta_types};
 pub use selected::DeltaFiles;
 pub use snapshot::{DeltaFile, DeltaSnapshot};
 pub use stats::file_stats;
+pub use vacuum::{TableFiles, check_there, table_files};
 pub use values::partition_key;
-pub use version::VersionSpec;
 pub(crate) use version::at_version;
+pub use version::{VersionSpec, shown as time_text};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 //! out are left out before any is opened. The scan node is DataFusion's, as for tables of files (`catalog/files.rs`):
 //! Ballista knows how to send and slice it. Columns that older files lack are NULL.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Fields, Schema, SchemaRef};
@@ -40,6 +40,10 @@ pub struct DeltaTable {
     spec: VersionSpec,
     partitions: Vec<FieldRef>,
     table_schema: TableSchema,
+    /// The only files that are scanned, when it is not all of the version's.
+    only: Option<Arc<BTreeSet<String>>>,
+    /// How many partitions to scan in, when the session is not to decide.
+    groups: Option<usize>,
 }
 
 impl DeltaTable {
@@ -54,7 +58,18 @@ impl DeltaTable {
         let partitions: Vec<FieldRef> = schema.fields().iter().skip(data).cloned().collect();
         let table_schema =
             TableSchema::builder(Arc::new(Schema::new(columns))).with_table_partition_cols(partitions.clone()).build();
-        Self { snapshot, spec, partitions, table_schema }
+        Self { snapshot, spec, partitions, table_schema, only: None, groups: None }
+    }
+
+    /// All rows of exactly these files of a version, named by their paths, whatever else it has.
+    pub fn of_files(snapshot: Arc<DeltaSnapshot>, spec: VersionSpec, paths: BTreeSet<String>) -> Self {
+        Self { only: Some(Arc::new(paths)), ..Self::new(snapshot, spec) }
+    }
+
+    /// The same, scanned in at most so many partitions.
+    #[must_use]
+    pub fn in_groups(self, groups: usize) -> Self {
+        Self { groups: Some(groups.max(1)), ..self }
     }
 
     /// The same columns over another version: what a view needs, whose plan is older than the table. Columns that came
@@ -78,7 +93,7 @@ impl DeltaTable {
             return Err(mismatch("its partition columns are others now".to_owned()));
         }
         let (partitions, table_schema) = (self.partitions.clone(), self.table_schema.clone());
-        Ok(Self { snapshot, spec: self.spec, partitions, table_schema })
+        Ok(Self { snapshot, spec: self.spec, partitions, table_schema, only: None, groups: None })
     }
 
     /// The version that is scanned.
@@ -115,7 +130,10 @@ impl DeltaTable {
     ) -> Result<Vec<(&'a DeltaFile, Arc<Statistics>)>> {
         let (on_partitions, others): (Vec<&Expr>, Vec<&Expr>) =
             filters.iter().partition(|f| self.decided_by_partitions(f));
-        let files = by_partition(state, files, &self.partitions, &on_partitions)?;
+        let mut files = by_partition(state, files, &self.partitions, &on_partitions)?;
+        if let Some(only) = &self.only {
+            files.retain(|file| only.contains(&file.path));
+        }
         let known: Vec<Arc<Statistics>> = files.iter().map(|file| self.known(file)).collect();
         if others.is_empty() {
             return Ok(files.into_iter().zip(known).collect());
@@ -156,7 +174,7 @@ impl DeltaTable {
         let files =
             wanted.into_iter().map(|(file, known)| self.partitioned(file, known)).collect::<Result<Vec<_>>>()?;
         let total = summed(&files, &self.schema())?;
-        let partitions = state.config().target_partitions().max(1);
+        let partitions = self.groups.unwrap_or_else(|| state.config().target_partitions().max(1));
         let groups = grouped(files, partitions, &self.schema())?;
         let uncompressed = CompressionTypeVariant::UNCOMPRESSED;
         let format = file_format(Format::Parquet, &BTreeMap::new(), uncompressed, state.config_options())

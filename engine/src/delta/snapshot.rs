@@ -74,6 +74,10 @@ impl DeltaSnapshot {
         Ok(Self { log, inner, info, files: OnceCell::new() })
     }
 
+    pub(super) fn log(&self) -> &DeltaLog {
+        &self.log
+    }
+
     /// The version.
     pub fn version(&self) -> i64 {
         version(self.inner.version())

@@ -56,8 +56,8 @@ impl std::fmt::Display for VersionSpec {
     }
 }
 
-/// A time for messages.
-pub(super) fn shown(ms: i64) -> String {
+/// A time in milliseconds since 1970 as text, which `FOR TIMESTAMP AS OF` reads back.
+pub fn shown(ms: i64) -> String {
     DateTime::from_timestamp_millis(ms)
         .map_or_else(|| format!("{ms} ms"), |at| at.to_rfc3339_opts(SecondsFormat::Millis, true))
 }

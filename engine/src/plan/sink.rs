@@ -116,7 +116,7 @@ impl TableProvider for SinkTable {
         _op: InsertOp,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let spec = SinkSpec::from(&self.spec);
-        let input: Arc<dyn ExecutionPlan> = match spec.partition_by.is_empty() {
+        let input: Arc<dyn ExecutionPlan> = match spec.partition_by.is_empty() || !self.spec.is_spread {
             true => input,
             false => {
                 let spreaders = input.output_partitioning_count().max(state.config().target_partitions());

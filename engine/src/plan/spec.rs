@@ -51,6 +51,8 @@ pub struct WriteSpec {
     pub format: WriteFormat,
     /// Whether to report what the files contain, as Delta's log wants it.
     pub with_stats: bool,
+    /// Whether the rows of a partition value may be several tasks' work; else they are one task's, however many.
+    pub is_spread: bool,
 }
 
 /// What an executor needs of a [`WriteSpec`].

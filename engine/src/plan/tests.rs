@@ -57,6 +57,7 @@ fn spec(root: &Path, plan: &LogicalPlan, partition_by: &[&str]) -> WriteSpec {
         single_file: None,
         format: WriteFormat::Parquet,
         with_stats: false,
+        is_spread: true,
     }
 }
 
@@ -247,6 +248,23 @@ async fn nothing_to_write_still_reports_an_end_and_asks_for_no_exchange() {
         let accepted = run(&context, exec).await;
         assert_eq!((accepted.rows, accepted.files.len()), (0, usize::from(single)));
     }
+}
+
+#[tokio::test]
+async fn a_value_that_is_not_to_be_spread_is_one_tasks_work() {
+    let (dir, context) = (tempfile::tempdir().unwrap(), session());
+    let sql = format!("SELECT v, md5(v::varchar) AS s, skew FROM ({ROWS})");
+    let plan = context.state().create_logical_plan(&sql).await.unwrap();
+    let spec = WriteSpec { is_spread: false, target_file_bytes: 64 << 10, ..spec(dir.path(), &plan, &["skew"]) };
+    let location = spec.location.clone();
+    let exec = physical(&context, plan, spec).await;
+    assert!(!displayable(exec.as_ref()).indent(true).to_string().contains("SpreadExec"));
+    let accepted = run(&context, exec).await;
+    let big: Vec<_> = accepted.files.iter().filter(|f| f.partition[0].1.as_deref() == Some("0")).collect();
+    let writers: BTreeSet<_> = big.iter().map(|f| f.path.rsplit('-').nth(1).unwrap()).collect();
+    assert!(big.len() > 1 && writers.len() == 1, "{writers:?} wrote {} files", big.len());
+    publish(&location, &accepted).await;
+    assert_eq!(written(&accepted, "v, s").await, rows(&context, &sql).await);
 }
 
 #[tokio::test]

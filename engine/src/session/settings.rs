@@ -22,6 +22,7 @@ const TARGET_FILE_BYTES: &str = "selvedge.write.target_file_bytes";
 const COMPRESSION: &str = "selvedge.write.compression";
 const ADAPTIVE: &str = "selvedge.planner.adaptive";
 const TARGET_PARTITIONS: &str = "selvedge.planner.target_partitions";
+const SHORT_RETENTION: &str = "selvedge.vacuum.allow_short_retention";
 const HASH_JOIN_BUILD_BYTES: &str = "selvedge.planner.hash_join_build_bytes";
 
 const DEFAULT_TARGET_FILE_BYTES: u64 = 256 << 20;
@@ -38,7 +39,7 @@ struct Known {
     expected: &'static str,
 }
 
-static KNOWN: [Known; 5] = [
+static KNOWN: [Known; 6] = [
     Known {
         key: TARGET_FILE_BYTES,
         description: "Size that written files are cut at",
@@ -74,6 +75,13 @@ static KNOWN: [Known; 5] = [
         default: None,
         normal: |v| ByteSize::from_str(v).ok().map(|size| size.as_u64().to_string()),
         expected: "a size: 256MiB, or 0 to sort always",
+    },
+    Known {
+        key: SHORT_RETENTION,
+        description: "Whether VACUUM may delete files sooner than the table keeps them",
+        default: Some("false"),
+        normal: |v| v.to_lowercase().parse::<bool>().ok().map(|b| b.to_string()),
+        expected: "true or false",
     },
 ];
 
@@ -152,6 +160,11 @@ impl Settings {
     /// Largest share of a join's build side that one task may keep in memory, when the script says.
     pub fn hash_join_build_bytes(&self) -> Option<u64> {
         self.parsed(HASH_JOIN_BUILD_BYTES)
+    }
+
+    /// Whether `VACUUM` may delete files sooner than the table keeps them.
+    pub fn allows_short_retention(&self) -> bool {
+        self.parsed(SHORT_RETENTION).unwrap_or(false)
     }
 
     fn parsed<T: FromStr>(&self, key: &str) -> Option<T> {

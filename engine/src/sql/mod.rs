@@ -6,6 +6,7 @@
 
 mod change;
 mod header;
+mod maintenance;
 mod parse;
 mod source;
 mod statement;
@@ -18,6 +19,7 @@ use selvedge_model::Failure;
 
 pub use change::{ChangedTable, Delete, Merge, MergeAction, MergeClause, MergeRows, SetColumn, Update};
 pub use header::Header;
+pub use maintenance::{Maintenance, MaintenanceTask, Property};
 pub use source::ScriptSource;
 pub use statement::{
     ColumnSpec, CopySource, CopyTo, CreateExternalTable, CreateSchema, CreateTable, CreateTableAs, CreateView, Drop,

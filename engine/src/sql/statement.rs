@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{ColumnDef, Ident, ObjectName, Query};
 use selvedge_model::Place;
 
 use super::change::{Delete, Merge, Update};
+use super::maintenance::Maintenance;
 use super::source::ScriptSource;
 
 /// One statement of a script.
@@ -98,6 +99,8 @@ pub enum StatementKind {
     Describe(ObjectName),
     /// `REFRESH [TABLE] table`, `MSCK REPAIR TABLE table`
     Refresh(ObjectName),
+    /// `OPTIMIZE`, `VACUUM`, `RESTORE`, `ALTER TABLE`, `DESCRIBE HISTORY | DETAIL`
+    Maintain(Box<Maintenance>),
 }
 
 /// `CREATE SCHEMA [IF NOT EXISTS] s [LOCATION '...']`
@@ -327,6 +330,7 @@ impl StatementKind {
             Self::Show(_) => "SHOW",
             Self::Describe(_) => "DESCRIBE",
             Self::Refresh(_) => "REFRESH",
+            Self::Maintain(maintenance) => maintenance.label(),
         }
     }
 
@@ -344,6 +348,7 @@ impl StatementKind {
             Self::Update(update) => name_text(&update.table.name),
             Self::Merge(merge) => name_text(&merge.table.name),
             Self::Copy(copy) => copy.target.clone(),
+            Self::Maintain(maintenance) => maintenance.target(),
             Self::Query(_)
             | Self::Explain { .. }
             | Self::Set { .. }

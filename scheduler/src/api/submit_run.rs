@@ -67,6 +67,8 @@ async fn plan_work(
     let (_, planned) = api.driver.planner().plan_dataframe(&plan, &mut settings.clone(), ids).await?;
     let (text, target) = match planned {
         Planned::Done { message, .. } => (message, String::new()),
+        // A data frame never comes to that.
+        Planned::Vacuum(vacuum) => (String::new(), vacuum.table),
         Planned::Query { plan } | Planned::Analyze { plan } => (plan.display_indent().to_string(), String::new()),
         Planned::Write(write) => (write.plan.display_indent().to_string(), write.target),
     };

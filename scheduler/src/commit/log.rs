@@ -19,7 +19,10 @@ pub(super) fn change(
     files: &[StagedFile],
 ) -> Result<LogChange, Failure> {
     let add = |file| AddFile::of_staged(&write.location, &write.schema, &write.partition_by, file);
-    let adds = files.iter().map(add).collect::<Result<Vec<_>, _>>()?;
+    let written = files.iter().map(add).collect::<Result<Vec<_>, _>>()?;
+    let operation = measured(&target.operation, &written);
+    let restored = target.change.restores.iter().flatten().cloned();
+    let adds: Vec<AddFile> = written.into_iter().chain(restored).collect();
     let version = match &target.base {
         None => NewVersion::First(Columns::new(&write.schema, &write.partition_by)?),
         Some(base) => NewVersion::Next {
@@ -32,12 +35,13 @@ pub(super) fn change(
                 true => Some(Columns::new(&write.schema, &write.partition_by)?),
                 false => None,
             },
+            properties: target.change.properties.clone(),
         },
     };
     Ok(LogChange {
         app_id: format!("selvedge/{}/{}", id.run, id.statement),
         run: Some(id.run.to_string()),
-        operation: measured(&target.operation, &adds),
+        operation,
         adds,
         version,
     })
@@ -45,8 +49,11 @@ pub(super) fn change(
 
 /// What the write does to the files that are there.
 fn effect(write: &PlannedWrite, target: &LogTarget, adds: &[AddFile]) -> Result<DeltaWrite, Failure> {
-    if let Some(files) = &target.rewrites {
-        return Ok(DeltaWrite::Rewrite(files.clone()));
+    if let Some(files) = target.rewrites.clone() {
+        return Ok(match target.change.restores {
+            Some(_) => DeltaWrite::Restore(files),
+            None => DeltaWrite::Rewrite(files),
+        });
     }
     Ok(match &write.kind {
         WriteKind::Append => DeltaWrite::Append,

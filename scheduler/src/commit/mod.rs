@@ -13,11 +13,13 @@ mod roll_forward;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod vacuum;
 
 use std::collections::BTreeSet;
 
 use arrow::datatypes::FieldRef;
 use futures::{StreamExt, stream};
+use selvedge_engine::delta::check_there;
 use selvedge_engine::session::Engine;
 use selvedge_engine::store::{Location, ObjectStores};
 use selvedge_engine::write;
@@ -31,6 +33,7 @@ pub use journal::Publishes;
 pub use leftovers::{sweep_dead, sweep_later};
 pub(crate) use roll_forward::is_clash;
 pub use turns::Turns;
+pub use vacuum::vacuum;
 
 use crate::catalog;
 use crate::planning::PlannedWrite;
@@ -138,6 +141,9 @@ async fn record(
     // Checked before, but not yet when nobody else could publish there.
     if write.is_first {
         write::check_empty(&publishes.stores, location).await?;
+    }
+    if let Some(files) = write.log.as_ref().and_then(|log| log.change.restores.as_ref()) {
+        check_there(&publishes.stores, location, files).await?;
     }
     let Proven { accepted: Accepted { files, superseded, rows, bytes }, jobs } = proven;
     let visible = match kind {

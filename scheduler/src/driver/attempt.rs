@@ -31,6 +31,7 @@ impl Driver {
             Planned::Query { plan } => self.query(run, ids, state, plan).await,
             Planned::Analyze { plan } => self.analyze(run, ids, state, plan).await,
             Planned::Write(write) => Box::pin(self.write(run, ids, state, *write)).await,
+            Planned::Vacuum(vacuum) => self.vacuum(run, &vacuum).await,
         }
     }
 
@@ -39,7 +40,7 @@ impl Driver {
         let plan = match planned {
             Planned::Query { plan } | Planned::Analyze { plan } => plan,
             Planned::Write(write) => &write.plan,
-            Planned::Done { .. } => return Ok(()),
+            Planned::Done { .. } | Planned::Vacuum(_) => return Ok(()),
         };
         match self.publishes.has_left() {
             true => self.publishes.settle_for(&scanned_locations(plan)).await,

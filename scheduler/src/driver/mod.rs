@@ -18,6 +18,7 @@ mod settings;
 mod sink;
 mod spec;
 mod statement;
+mod vacuum;
 mod write;
 
 use std::sync::Arc;

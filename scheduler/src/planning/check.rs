@@ -91,7 +91,11 @@ impl Planner {
             rehearsal.remember(&write)?;
         }
         if let Some(def) = write.create {
-            self.engine.catalog().create_table(def, false, true).map_err(at)?;
+            let catalog = self.engine.catalog();
+            catalog.create_table(def.clone(), false, true).map_err(at)?;
+            if write.log.is_some_and(|log| log.base.is_some()) {
+                catalog.pretend(def);
+            }
         }
         Ok(())
     }

@@ -63,7 +63,7 @@ impl Planner {
         match &planned {
             Planned::Query { plan } | Planned::Analyze { plan } => adaptive::decide(&mut state, plan, settings)?,
             Planned::Write(write) => adaptive::decide(&mut state, &write.plan, settings)?,
-            Planned::Done { .. } => {}
+            Planned::Done { .. } | Planned::Vacuum(_) => {}
         }
         Ok((state, planned))
     }

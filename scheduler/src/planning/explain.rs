@@ -29,7 +29,7 @@ pub(super) async fn explain(
         Planned::Query { plan } if analyze => return Ok(Planned::Analyze { plan }),
         Planned::Query { plan } | Planned::Analyze { plan } => plan,
         Planned::Write(write) => write.plan,
-        done @ Planned::Done { .. } => return Ok(done),
+        done @ (Planned::Done { .. } | Planned::Vacuum(_)) => return Ok(done),
     };
     // Physical planning lists files, and those of an earlier statement are not there yet.
     if context.planner.is_rehearsal() {

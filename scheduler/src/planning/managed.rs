@@ -11,7 +11,8 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use selvedge_engine::catalog::{Format, TableDef};
 use selvedge_engine::delta::{
-    DeltaSnapshot, DeltaTable, Operation, VersionSpec, check_schema, delta_types, is_delta_table, partitions_read,
+    AddFile, DeltaSnapshot, DeltaTable, Operation, VersionSpec, check_schema, delta_types, is_delta_table,
+    partitions_read,
 };
 use selvedge_engine::error::classify;
 use selvedge_engine::store::Location;
@@ -37,6 +38,17 @@ pub struct LogTarget {
     pub replaces_columns: bool,
     /// What is done, for the table's history.
     pub operation: Operation,
+    /// What changes beside rows that are written.
+    pub change: TableChange,
+}
+
+/// What a statement changes of a table beside the rows that it writes.
+#[derive(Debug, Default)]
+pub struct TableChange {
+    /// Files of an earlier version that are to be the table's again, beside those that stay; `rewrites` are those to go.
+    pub restores: Option<Vec<AddFile>>,
+    /// Properties that are set, or with `None` unset.
+    pub properties: BTreeMap<String, Option<String>>,
 }
 
 impl LogTarget {
@@ -59,7 +71,8 @@ impl LogTarget {
             None => PartitionSet::none(),
         };
         let operation = operation("WRITE", [("mode", json!(mode(kind)))]);
-        Ok(Self { base, reads, rewrites: None, changes_rows: true, replaces_columns: false, operation })
+        let change = TableChange::default();
+        Ok(Self { base, reads, rewrites: None, changes_rows: true, replaces_columns: false, operation, change })
     }
 
     /// A change of rows that are there. `rewrites` are the files whose remaining rows `input` has; none when it only adds
@@ -104,7 +117,8 @@ impl LogTarget {
             _ => PartitionSet::none(),
         };
         let operation = operation(name, [("partitionBy", json!(json!(partition_by).to_string()))]);
-        Ok(Self { reads, rewrites: None, changes_rows: true, replaces_columns: base.is_some(), base, operation })
+        let (replaces_columns, change) = (base.is_some(), TableChange::default());
+        Ok(Self { reads, rewrites: None, changes_rows: true, replaces_columns, base, operation, change })
     }
 }
 

@@ -18,6 +18,7 @@ mod explain;
 mod external;
 mod files;
 mod insert;
+mod maintain;
 mod managed;
 mod names;
 mod partition;
@@ -45,7 +46,8 @@ use selvedge_model::commit::WriteKind;
 use selvedge_model::{Failure, StatementAttempt};
 
 use check::Rehearsal;
-pub use managed::LogTarget;
+pub use maintain::PlannedVacuum;
+pub use managed::{LogTarget, TableChange};
 
 use crate::catalog::DurableCatalog;
 
@@ -72,6 +74,8 @@ pub enum Planned {
     },
     /// Rows for a table or a location.
     Write(Box<PlannedWrite>),
+    /// Files of a table to delete.
+    Vacuum(Box<PlannedVacuum>),
 }
 
 impl From<PlannedWrite> for Planned {

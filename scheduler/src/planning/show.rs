@@ -6,6 +6,7 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::sql::sqlparser::ast::ObjectName;
 use selvedge_engine::catalog::TableName;
+use selvedge_engine::delta::DeltaTable;
 use selvedge_engine::error::nearest;
 use selvedge_engine::sql::Show;
 use selvedge_model::Failure;
@@ -63,7 +64,10 @@ pub(super) async fn describe(context: &Context<'_>, name: &ObjectName) -> Result
     let at_name = |f: Failure| f.at(context.statement.place_of_name(name));
     let table = names::table(context.statement, name)?;
     let provider = resolve::provider(context.planner, &table).await.map_err(at_name)?;
-    let partition_by = partition_columns(context, &table);
+    let partition_by = match provider.downcast_ref::<DeltaTable>() {
+        Some(table) => table.snapshot().partition_by().to_vec(),
+        None => partition_columns(context, &table),
+    };
     let schema = provider.schema();
     let rows = schema.fields().iter().map(|field| {
         let nullable = if field.is_nullable() { "YES" } else { "NO" };

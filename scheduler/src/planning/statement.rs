@@ -7,7 +7,9 @@ use selvedge_engine::sql::{ScriptStatement, StatementKind};
 use selvedge_model::failure::HasFailure as _;
 use selvedge_model::{Failure, StatementAttempt};
 
-use super::{Planned, Planner, adaptive, change, copy, create, explain, external, insert, query, refresh, show, view};
+use super::{
+    Planned, Planner, adaptive, change, copy, create, explain, external, insert, maintain, query, refresh, show, view,
+};
 
 /// What planning one statement needs.
 pub(super) struct Context<'a> {
@@ -34,7 +36,7 @@ pub(super) async fn plan(
     let plan = match &planned {
         Planned::Query { plan } | Planned::Analyze { plan } => Some(plan),
         Planned::Write(write) => Some(&write.plan),
-        Planned::Done { .. } => None,
+        Planned::Done { .. } | Planned::Vacuum(_) => None,
     };
     if let Some(plan) = plan {
         adaptive::decide(&mut context.state, plan, settings)?;
@@ -73,6 +75,7 @@ pub(super) async fn dispatch(context: &Context<'_>, kind: &StatementKind) -> Res
         StatementKind::Show(show) => show::show(context, show).await,
         StatementKind::Describe(name) => show::describe(context, name).await,
         StatementKind::Refresh(name) => refresh::refresh(context, name).await,
+        StatementKind::Maintain(maintenance) => maintain::plan(context, maintenance).await,
         StatementKind::Set { key, .. } => {
             Err(Failure::internal("INTERNAL", format!("SET {key} was to be planned without its settings")))
         }

@@ -33,6 +33,7 @@ pub(super) struct Target {
     pub compression: Option<String>,
     pub log: Option<LogTarget>,
     pub done: String,
+    pub is_spread: bool,
 }
 
 impl Target {
@@ -56,6 +57,7 @@ impl Target {
             compression,
             log,
             done,
+            is_spread: true,
         }
     }
 }
@@ -77,6 +79,7 @@ pub(super) fn write(
         single_file: target.single_file,
         format: target.format,
         with_stats: target.log.is_some(),
+        is_spread: target.is_spread,
     };
     Ok(PlannedWrite {
         plan: write_plan(input, spec).map_err(|e| classify(&e))?,

@@ -21,6 +21,7 @@ use crate::session::{Engine, EngineOptions, Settings};
 use crate::store::{Location, ObjectStores, StoreOptions};
 
 mod commits;
+mod maintain;
 mod reading;
 mod travel;
 

@@ -111,7 +111,8 @@ impl Front {
         }
     }
 
-    fn column(&mut self) -> Result<ColumnSpec, Problem> {
+    /// One column with its type.
+    pub fn column(&mut self) -> Result<ColumnSpec, Problem> {
         let first = self.parser.peek_token();
         let constraint = matches!(
             keyword(&first),

@@ -1,4 +1,4 @@
-//! Decides by a statement's first words what it is. Its parts are parsed in `create`, `write`, `change` and
+//! Decides by a statement's first words what it is. Its parts are parsed in `create`, `write`, `change`, `maintain` and
 //! `clauses`.
 
 use datafusion::sql::sqlparser::ast::{Query, SetExpr};
@@ -14,17 +14,14 @@ use crate::error::nearest;
 const DIALECT: GenericDialect = GenericDialect {};
 
 /// What a statement may begin with.
-const FIRST_WORDS: [&str; 17] = [
+const FIRST_WORDS: [&str; 21] = [
     "SELECT", "WITH", "VALUES", "INSERT", "CREATE", "DROP", "COPY", "SET", "SHOW", "DESCRIBE", "EXPLAIN", "DESC",
-    "REFRESH", "MSCK", "DELETE", "UPDATE", "MERGE",
+    "REFRESH", "MSCK", "DELETE", "UPDATE", "MERGE", "ALTER", "OPTIMIZE", "VACUUM", "RESTORE",
 ];
 
 /// Statements of other engines, or of a later version of this one.
-const LATER: [(&str, &str); 5] = [
-    ("OPTIMIZE", "It comes with managed tables; SET selvedge.write.target_file_bytes decides how large files are."),
-    ("VACUUM", "It comes with managed tables; external tables keep no old files."),
+const LATER: [(&str, &str); 2] = [
     ("EXPECT", "Until expectations come, check with a SELECT."),
-    ("ALTER", "Drop the table, whose files stay, and create it anew."),
     ("ANALYZE", "Statistics are read from the Parquet files; leave the statement out."),
 ];
 
@@ -64,11 +61,11 @@ impl Front {
             "COPY" => self.copy(),
             "SET" => self.set(),
             "SHOW" => self.show(),
-            "DESCRIBE" | "DESC" => {
-                self.parser.next_token();
-                let _ = self.parser.parse_keyword(Keyword::TABLE);
-                Ok(StatementKind::Describe(self.parser.parse_object_name(false)?))
-            }
+            "DESCRIBE" | "DESC" => self.describe(),
+            "ALTER" => self.alter(),
+            "OPTIMIZE" => self.optimize(),
+            "VACUUM" => self.vacuum(),
+            "RESTORE" => self.restore(),
             "REFRESH" => {
                 self.parser.next_token();
                 let _ = self.parser.parse_keyword(Keyword::TABLE);

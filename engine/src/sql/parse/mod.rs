@@ -7,6 +7,7 @@ mod change;
 mod clauses;
 mod create;
 mod front;
+mod maintain;
 mod problem;
 mod travel;
 mod write;
@@ -75,7 +76,11 @@ fn ends(tokens: &[TokenWithSpan]) -> Option<(&TokenWithSpan, &TokenWithSpan)> {
 }
 
 fn parse_one(tokens: &[TokenWithSpan]) -> Result<StatementKind, Problem> {
-    let mut front = front::Front::new(travel::in_names(tokens)?, NESTING);
+    let tokens = match maintain::restores(tokens) {
+        true => tokens.to_vec(),
+        false => travel::in_names(tokens)?,
+    };
+    let mut front = front::Front::new(tokens, NESTING);
     let kind = front.statement()?;
     front.end()?;
     Ok(kind)

@@ -14,6 +14,7 @@ use super::*;
 mod dataframe;
 mod delta;
 mod dml;
+mod maintain;
 
 struct Bench {
     planner: Planner,
