@@ -5,6 +5,7 @@
 
 pub mod commit;
 pub mod delta;
+pub mod expectation;
 pub mod failure;
 pub mod handout;
 pub mod id;
