@@ -4,6 +4,7 @@
 //! catalog and plans nothing: the scheduler's `planning` comes next. Order of the files: `header`, `template`, `source`
 //! (where rendered text came from), `parse`, `statement`.
 
+mod expect;
 mod header;
 mod parse;
 mod source;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use selvedge_model::Failure;
 
+pub use expect::{DropExpect, Expect, ExpectRule};
 pub use header::Header;
 pub use source::ScriptSource;
 pub use statement::{

@@ -9,6 +9,7 @@ use datafusion::common::Span;
 use datafusion::sql::sqlparser::ast::{ColumnDef, Ident, ObjectName, Query};
 use selvedge_model::Place;
 
+use super::expect::{DropExpect, Expect};
 use super::source::ScriptSource;
 
 /// One statement of a script.
@@ -91,6 +92,10 @@ pub enum StatementKind {
     Describe(ObjectName),
     /// `REFRESH [TABLE] table`, `MSCK REPAIR TABLE table`
     Refresh(ObjectName),
+    /// `EXPECT`
+    Expect(Expect),
+    /// `DROP EXPECT`
+    DropExpect(DropExpect),
 }
 
 /// `CREATE SCHEMA [IF NOT EXISTS] s [LOCATION '...']`
@@ -282,6 +287,8 @@ pub enum Show {
     All,
     /// One setting.
     Setting(String),
+    /// What tables expect, of one table if named.
+    Expects(Option<ObjectName>),
 }
 
 /// A name as a person reads it: `schema.table`, without quotes.
@@ -317,6 +324,8 @@ impl StatementKind {
             Self::Show(_) => "SHOW",
             Self::Describe(_) => "DESCRIBE",
             Self::Refresh(_) => "REFRESH",
+            Self::Expect(_) => "EXPECT",
+            Self::DropExpect(_) => "DROP EXPECT",
         }
     }
 
@@ -331,6 +340,8 @@ impl StatementKind {
             Self::Drop(drop) => name_text(&drop.name),
             Self::Insert(insert) => name_text(&insert.table),
             Self::Copy(copy) => copy.target.clone(),
+            Self::Expect(expect) => name_text(&expect.table),
+            Self::DropExpect(drop) => name_text(&drop.table),
             Self::Query(_)
             | Self::Explain { .. }
             | Self::Set { .. }

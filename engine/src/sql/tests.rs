@@ -166,7 +166,6 @@ fn syntax_errors_say_where_and_what() {
         ("MERGE INTO t USING s ON t.a = s.a", "NOT_SUPPORTED 1:1 MERGE is not supported yet"),
         ("DELETE FROM t", "NOT_SUPPORTED 1:1 DELETE is not supported yet"),
         ("  ALTER TABLE t ADD COLUMN a INT", "NOT_SUPPORTED 1:3 ALTER is not supported yet"),
-        ("EXPECT e ON t CHECK (a > 0)", "NOT_SUPPORTED 1:1 EXPECT is not supported yet"),
         ("-- nothing", "EMPTY_SCRIPT 1:1 the script has no statement"),
     ] {
         let found = problems(sql, &[]);

@@ -7,25 +7,25 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::super::statement::{Drop, DropKind, Show, StatementKind};
+use super::expect::word;
 use super::problem::Problem;
 use crate::error::nearest;
 
 const DIALECT: GenericDialect = GenericDialect {};
 
 /// What a statement may begin with.
-const FIRST_WORDS: [&str; 14] = [
+const FIRST_WORDS: [&str; 15] = [
     "SELECT", "WITH", "VALUES", "INSERT", "CREATE", "DROP", "COPY", "SET", "SHOW", "DESCRIBE", "EXPLAIN", "DESC",
-    "REFRESH", "MSCK",
+    "REFRESH", "MSCK", "EXPECT",
 ];
 
 /// Statements of other engines, or of a later version of this one.
-const LATER: [(&str, &str); 8] = [
+const LATER: [(&str, &str); 7] = [
     ("MERGE", "Until managed tables come, write the merged rows with INSERT OVERWRITE ... SELECT."),
     ("UPDATE", "Until managed tables come, write the changed rows with INSERT OVERWRITE ... SELECT."),
     ("DELETE", "Until managed tables come, write the remaining rows with INSERT OVERWRITE ... SELECT."),
     ("OPTIMIZE", "It comes with managed tables; SET selvedge.write.target_file_bytes decides how large files are."),
     ("VACUUM", "It comes with managed tables; external tables keep no old files."),
-    ("EXPECT", "Until expectations come, check with a SELECT."),
     ("ALTER", "Drop the table, whose files stay, and create it anew."),
     ("ANALYZE", "Statistics are read from the Parquet files; leave the statement out."),
 ];
@@ -63,6 +63,7 @@ impl Front {
             "COPY" => self.copy(),
             "SET" => self.set(),
             "SHOW" => self.show(),
+            "EXPECT" => self.expectation(),
             "DESCRIBE" | "DESC" => {
                 self.parser.next_token();
                 let _ = self.parser.parse_keyword(Keyword::TABLE);
@@ -139,6 +140,9 @@ impl Front {
     fn drop(&mut self) -> Result<StatementKind, Problem> {
         self.parser.next_token();
         let what = self.parser.next_token();
+        if word(&what) == "EXPECT" {
+            return self.drop_expect();
+        }
         let kind = match keyword(&what) {
             Keyword::TABLE => DropKind::Table,
             Keyword::VIEW => DropKind::View,
@@ -224,6 +228,10 @@ impl Front {
             Keyword::ALL => {
                 self.parser.next_token();
                 Show::All
+            }
+            _ if word(&what) == "EXPECTS" => {
+                self.parser.next_token();
+                self.show_expects()?
             }
             _ => Show::Setting(self.dotted_key()?),
         };

@@ -5,6 +5,7 @@
 
 mod clauses;
 mod create;
+mod expect;
 mod front;
 mod problem;
 mod travel;
