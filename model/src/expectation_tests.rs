@@ -40,7 +40,10 @@ fn a_check_fails_warns_or_drops_as_it_says() {
     ] {
         let results = judge(&[check(on_violation)], &reports, 8, 0).unwrap();
         let result = &results[0];
-        assert_eq!((result.is_met, result.violations, result.samples.len(), result.found.as_str()), (false, 2, 2, text));
+        assert_eq!(
+            (result.is_met, result.violations, result.samples.len(), result.found.as_str()),
+            (false, 2, 2, text)
+        );
         assert_eq!(refusal(&results).is_some(), fails, "{on_violation}");
         let clean = judge(&[check(on_violation)], &reports[..1], 8, 0).unwrap();
         assert!(clean[0].is_met && refusal(&clean).is_none());
@@ -106,7 +109,8 @@ fn a_writer_that_says_nothing_is_no_good_news() {
 #[test]
 fn ages_are_told_in_two_units() {
     let second = 1000;
-    let rows = [(12, "12 s"), (75, "1 min 15 s"), (3660, "1 h 1 min"), (93_600, "1 day 2 h"), (8_640_000, "100 days 0 h")];
+    let rows =
+        [(12, "12 s"), (75, "1 min 15 s"), (3660, "1 h 1 min"), (93_600, "1 day 2 h"), (8_640_000, "100 days 0 h")];
     for (seconds, text) in rows {
         assert_eq!(age(seconds * second), text);
     }

@@ -23,7 +23,10 @@ impl Catalog {
         match self.entry(&table.schema, &table.table) {
             Some(Entry::Table(_)) => {}
             Some(Entry::View(_)) => {
-                return Err(Failure::user("NOT_A_TABLE", format!("{table} is a view, and nothing is written to a view")));
+                return Err(Failure::user(
+                    "NOT_A_TABLE",
+                    format!("{table} is a view, and nothing is written to a view"),
+                ));
             }
             None => return Err(self.table_not_found(table)),
         }

@@ -22,6 +22,7 @@ use selvedge_engine::session::Engine;
 use selvedge_engine::store::{Location, ObjectStores};
 use selvedge_engine::write;
 use selvedge_model::commit::{WriteKind, plan_publish};
+use selvedge_model::expectation::WriterReport;
 use selvedge_model::manifest::{Accepted, ManifestRow, accept};
 use selvedge_model::publish::{PublishId, PublishKind, PublishRecord, PublishState};
 use selvedge_model::run::Counters;
@@ -51,6 +52,16 @@ impl Proven {
     /// Of a statement that writes no rows.
     pub fn nothing() -> Self {
         Self { accepted: Accepted::default(), jobs: BTreeSet::new() }
+    }
+
+    /// What each writer found of what is expected.
+    pub fn reports(&self) -> &[WriterReport] {
+        &self.accepted.reports
+    }
+
+    /// The rows that are written.
+    pub fn rows(&self) -> u64 {
+        self.accepted.rows
     }
 }
 
@@ -139,7 +150,7 @@ async fn record(
     if write.is_first {
         write::check_empty(&publishes.stores, location).await?;
     }
-    let Proven { accepted: Accepted { files, superseded, rows, bytes }, jobs } = proven;
+    let Proven { accepted: Accepted { files, superseded, rows, bytes, .. }, jobs } = proven;
     let visible = match kind {
         _ if write.log.is_some() => Vec::new(),
         WriteKind::Append => Vec::new(),

@@ -85,6 +85,7 @@ impl Driver {
         let gathering = self.manifests(&output, rows);
         run.cancel.run_until_cancelled(gathering).await.ok_or(Stop::Cancelled)??;
         let proven = commit::prove(rows, output.partitions)?;
+        self.meet_contract(run, ids, write, &proven)?;
         if run.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }

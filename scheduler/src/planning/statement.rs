@@ -7,7 +7,9 @@ use selvedge_engine::sql::{ScriptStatement, StatementKind};
 use selvedge_model::failure::HasFailure as _;
 use selvedge_model::{Failure, StatementAttempt};
 
-use super::{Planned, Planner, adaptive, copy, create, explain, external, insert, query, refresh, show, view};
+use super::{
+    Planned, Planner, adaptive, contract, copy, create, expect, explain, external, insert, query, refresh, show, view,
+};
 
 /// What planning one statement needs.
 pub(super) struct Context<'a> {
@@ -49,8 +51,13 @@ pub(super) fn session(planner: &Planner, settings: &Settings) -> Result<SessionS
     Ok(state)
 }
 
-/// Plans a statement of any kind but `SET`.
+/// Plans a statement of any kind but `SET`, with what its table expects when it writes.
 pub(super) async fn dispatch(context: &Context<'_>, kind: &StatementKind) -> Result<Planned, Failure> {
+    let planned = of_kind(context, kind).await?;
+    contract::attach(context.planner, &context.state, planned)
+}
+
+async fn of_kind(context: &Context<'_>, kind: &StatementKind) -> Result<Planned, Failure> {
     match kind {
         StatementKind::Query(query) => {
             let plan = query::checked(context, query).await?;
@@ -70,6 +77,8 @@ pub(super) async fn dispatch(context: &Context<'_>, kind: &StatementKind) -> Res
         StatementKind::Show(show) => show::show(context, show).await,
         StatementKind::Describe(name) => show::describe(context, name).await,
         StatementKind::Refresh(name) => refresh::refresh(context, name).await,
+        StatementKind::Expect(expectation) => expect::expect(context, expectation).await,
+        StatementKind::DropExpect(drop) => expect::drop(context, drop).await,
         StatementKind::Set { key, .. } => {
             Err(Failure::internal("INTERNAL", format!("SET {key} was to be planned without its settings")))
         }

@@ -46,11 +46,7 @@ pub(super) async fn put(
 }
 
 /// Forgets one. One that is not there is forgotten.
-pub(super) async fn remove(
-    connection: &mut SqliteConnection,
-    table: &TableName,
-    name: &str,
-) -> Result<(), StoreError> {
+pub(super) async fn remove(connection: &mut SqliteConnection, table: &TableName, name: &str) -> Result<(), StoreError> {
     let sql = "DELETE FROM catalog_expectations WHERE schema_name = ? AND table_name = ? AND name = ?";
     let removed = query(sql).bind(&table.schema).bind(&table.table).bind(name).execute(connection).await;
     removed.map(|_| ()).map_err(StoreError::database("changing the catalog"))

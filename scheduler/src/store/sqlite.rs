@@ -26,10 +26,8 @@ use super::{
 use crate::runs::now_ms;
 
 /// What brings a store from each version to the next.
-const MIGRATIONS: [&str; 2] = [
-    include_str!("migrations/0001_catalog_and_publishes.sql"),
-    include_str!("migrations/0002_expectations.sql"),
-];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001_catalog_and_publishes.sql"), include_str!("migrations/0002_expectations.sql")];
 /// How long a store may be held by a process that is about to end.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const OURS: &str = env!("CARGO_PKG_VERSION");

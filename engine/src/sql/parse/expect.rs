@@ -154,12 +154,15 @@ mod tests {
             assert_eq!((expect.name.value.as_str(), expect.table.to_string().as_str()), ("e", "s.t"));
         }
         for (sql, text, on_violation) in [
-            ("EXPECT e ON t CHECK (a > 0 AND (b IS NULL OR b <> 'it''s')) DROP", {
-                "a > 0 AND (b IS NULL OR b <> 'it''s')"
-            }, Drop),
+            (
+                "EXPECT e ON t CHECK (a > 0 AND (b IS NULL OR b <> 'it''s')) DROP",
+                { "a > 0 AND (b IS NULL OR b <> 'it''s')" },
+                Drop,
+            ),
             ("EXPECT e ON t CHECK (\"Odd name\" IN (1, 2)) FAIL", "\"Odd name\" IN (1, 2)", Fail),
         ] {
-            let StatementKind::Expect(Expect { rule: ExpectRule::Check(expr), on_violation: on, .. }) = parsed(sql) else {
+            let StatementKind::Expect(Expect { rule: ExpectRule::Check(expr), on_violation: on, .. }) = parsed(sql)
+            else {
                 panic!("{sql}")
             };
             assert_eq!((expr.to_string().as_str(), on), (text, on_violation), "{sql}");
