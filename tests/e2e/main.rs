@@ -15,6 +15,7 @@ mod cancel;
 mod crash;
 mod drain;
 mod example_jobs;
+mod expect;
 mod interrupt;
 mod joins;
 mod lost_messages;

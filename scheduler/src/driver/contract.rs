@@ -37,4 +37,12 @@ impl Driver {
         self.book.apply(&run.id, RunEvent::Judged { index: ids.statement, results });
         refused.map_or(Ok(()), Err)
     }
+
+    /// What a statement has done, and what of its table's expectations it does not meet all the same.
+    pub(super) fn with_unmet(&self, run: &OpenRun, ids: &StatementAttempt, message: String) -> String {
+        let Ok(record) = self.book.get(&run.id) else { return message };
+        let results = record.statements.iter().filter(|s| s.index == ids.statement).flat_map(|s| &s.expectations);
+        let unmet = results.filter(|result| !result.is_met);
+        unmet.fold(message, |message, r| format!("{message}; expectation {} is not met: {}", r.name, r.found))
+    }
 }

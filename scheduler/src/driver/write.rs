@@ -55,6 +55,7 @@ impl Driver {
             true => format!("{} written to {}", counted(written.rows_written, "row"), write.target),
             false => write.done.clone(),
         };
+        let message = self.with_unmet(run, ids, message);
         Ok(Done { written, message, ..Done::default() })
     }
 

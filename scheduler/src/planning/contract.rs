@@ -62,7 +62,7 @@ fn expected(planner: &Planner, write: &PlannedWrite) -> Vec<Stated> {
 /// A statement that writes files anew (`UPDATE`, `MERGE`) also writes the rows of them that it does not mean. How many these
 /// are and how old says nothing; and to leave some of them out would delete what nobody asked to delete, so it fails instead.
 /// Where rows only move (`OPTIMIZE`), or those that are left are what they were (`DELETE`), nothing is expected of them.
-fn of_kind(expectation: Expectation, log: Option<&LogTarget>) -> Option<Expectation> {
+pub(super) fn of_kind(expectation: Expectation, log: Option<&LogTarget>) -> Option<Expectation> {
     let Some(log) = log.filter(|log| log.rewrites.is_some()) else { return Some(expectation) };
     if !log.changes_rows || log.operation.name == "DELETE" || !matches!(expectation.rule, Rule::Check { .. }) {
         return None;

@@ -13,6 +13,7 @@ use super::*;
 
 mod dataframe;
 mod delta;
+mod expect;
 
 struct Bench {
     planner: Planner,
