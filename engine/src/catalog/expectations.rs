@@ -4,7 +4,7 @@ use selvedge_model::Failure;
 use selvedge_model::expectation::Expectation;
 
 use super::TableName;
-use super::schemas::{Catalog, Entry};
+use super::schemas::{Catalog, Entry, SchemaEntry};
 use crate::error::or_list;
 
 impl Catalog {
@@ -13,6 +13,16 @@ impl Catalog {
         let schemas = self.schemas.read();
         let schema = schemas.get(&table.schema);
         schema.and_then(|s| s.expectations.get(&table.table).cloned()).unwrap_or_default()
+    }
+
+    /// The tables that expect something, by name.
+    pub fn expecting(&self) -> Vec<TableName> {
+        let schemas = self.schemas.read();
+        let tables = |(schema, s): (&String, &SchemaEntry)| {
+            let expecting = s.expectations.iter().filter(|(_, all)| !all.is_empty());
+            expecting.map(|(table, _)| TableName::new(schema.as_str(), table.as_str())).collect::<Vec<_>>()
+        };
+        schemas.iter().flat_map(tables).collect()
     }
 
     /// Makes a table expect something, in the place of what it expects by that name; `false` when it does so already.
@@ -108,6 +118,7 @@ mod tests {
         assert!(catalog.put_expectation(&t, rows("d", 3)).unwrap());
         assert_eq!(catalog.expectations(&t), [rows("d", 3), rows("e", 2)]);
         assert_eq!(copy.expectations(&t), [rows("e", 1)], "a copy is a copy");
+        assert_eq!(catalog.expecting(), [t.clone()]);
 
         catalog.create_table(table(&t), false, true).unwrap();
         assert_eq!(catalog.expectations(&t).len(), 2, "a table that is replaced keeps them");
@@ -118,6 +129,7 @@ mod tests {
         catalog.drop_table(&t, false).unwrap();
         catalog.create_table(table(&t), false, false).unwrap();
         assert!(catalog.expectations(&t).is_empty(), "they go with the table");
+        assert!(catalog.expecting().is_empty());
         assert!(!catalog.drop_expectation(&"none".parse().unwrap(), "e", true).unwrap());
     }
 }

@@ -49,7 +49,7 @@ fn expected(planner: &Planner, write: &PlannedWrite) -> Vec<Stated> {
             || catalog.table(name).is_some_and(|def| def.location.as_directory() == location)
     };
     let mut all = Vec::new();
-    for name in catalog.tables().into_iter().filter(is_meant) {
+    for name in catalog.expecting().into_iter().filter(is_meant) {
         let stated = catalog.expectations(&name).into_iter();
         let stated = stated.filter_map(|e| of_kind(e, write.log.as_ref()));
         all.extend(stated.map(|expectation| Stated { table: name.to_string(), expectation }));

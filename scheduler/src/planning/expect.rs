@@ -137,7 +137,7 @@ pub(super) async fn drop(context: &Context<'_>, drop: &DropExpect) -> Result<Pla
 pub(super) fn show_all(context: &Context<'_>, name: Option<&ObjectName>) -> Result<Planned, Failure> {
     let catalog = context.planner.engine.catalog();
     let tables: Vec<TableName> = match name {
-        None => catalog.tables(),
+        None => catalog.expecting(),
         Some(name) => {
             let table = names::table(context.statement, name)?;
             if catalog.table(&table).is_none() {

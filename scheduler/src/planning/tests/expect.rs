@@ -72,14 +72,14 @@ async fn what_cannot_be_expected_is_refused_at_its_place() {
     let mut bench = bench().await;
     for (sql, expected) in [
         ("EXPECT e ON nowhere ROWS >= 1", "TABLE_NOT_FOUND 1:13 table public.nowhere does not exist"),
-        ("EXPECT e ON files CHECK (idd > 0)", "COLUMN_NOT_FOUND 1:26 column idd does not exist | Did you mean id?"),
+        ("EXPECT e ON files CHECK (names > 0)", "COLUMN_NOT_FOUND 1:26 column names does not exist"),
         (
             "EXPECT e ON files CHECK (id + 1)",
             "INVALID_EXPECTATION 1:26 a CHECK must be true or false, and this is Int64",
         ),
         ("EXPECT e ON files CHECK (sum(id) > 1)", "INVALID_EXPECTATION 1:26 a CHECK looks at one row at a time"),
         ("EXPECT e ON files FRESH aat WITHIN INTERVAL '1 day'", {
-            "COLUMN_NOT_FOUND 1:25 table public.files has no column aat | Did you mean at?"
+            "COLUMN_NOT_FOUND 1:25 table public.files has no column aat"
         }),
         ("EXPECT e ON files FRESH name WITHIN INTERVAL '1 day'", {
             "INVALID_EXPECTATION 1:25 FRESH needs a column with dates or times, and name is Utf8"
@@ -152,7 +152,7 @@ async fn a_table_that_has_changed_since_says_what_no_longer_fits() {
     {
         assert!(refused.contains(part), "{part}: {refused}");
     }
-    let as_select = "CREATE OR REPLACE TABLE files STORED AS PARQUET AS SELECT 1 AS name";
+    let as_select = "CREATE OR REPLACE TABLE files STORED AS PARQUET AS SELECT 'x' AS name";
     assert_eq!(expected(&bench.write(as_select).await), ["public.files.e CHECK (name <> '') FAIL"]);
 }
 
