@@ -113,7 +113,8 @@ async fn expectations_are_listed_replaced_and_dropped() {
     bench
         .run(
             "EXPECT e ON files ROWS >= 1; EXPECT e ON files ROWS >= 1; EXPECT e ON files ROWS >= 2 WARN;
-             EXPECT a ON files CHECK (id > 0) DROP; EXPECT o ON orders ROWS >= 3",
+             EXPECT a ON files CHECK (id > 0) DROP;
+             CREATE TABLE others (id BIGINT) STORED AS PARQUET; EXPECT o ON others ROWS >= 3",
         )
         .await
         .unwrap();
