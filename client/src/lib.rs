@@ -43,6 +43,7 @@ pub use write::{DataFrameExt, WriteMode, WriteTarget};
 
 /// The model's vocabulary as clients meet it.
 pub mod model {
+    pub use selvedge_model::expectation::{ExpectationResult, OnViolation};
     pub use selvedge_model::failure::{Domain, Failure, HasFailure, Place, Retry};
     pub use selvedge_model::id::{ExecutorId, RunId};
     pub use selvedge_model::run::{Counters, RunRecord, RunState, StageRecord, StatementRecord, StatementState};

@@ -6,6 +6,7 @@
 pub mod commit;
 pub mod compaction;
 pub mod delta;
+pub mod expectation;
 pub mod failure;
 pub mod handout;
 pub mod id;

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::expectation::WriterReport;
+
 /// Where the bytes of a file wait to be published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,6 +56,9 @@ pub struct ManifestRow {
     pub task: String,
     /// A staged file, or `None` for the end row.
     pub file: Option<StagedFile>,
+    /// In the end row: what the writer found of the expectations, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<WriterReport>,
 }
 
 /// A whole and unambiguous result of a write.
@@ -67,6 +72,8 @@ pub struct Accepted {
     pub rows: u64,
     /// Bytes in all files to publish.
     pub bytes: u64,
+    /// What each writer found of the expectations, in the order of the writers; empty for one that says nothing.
+    pub reports: Vec<WriterReport>,
 }
 
 /// Why a manifest cannot be trusted. All of these are faults of the engine, never of the user.
@@ -120,6 +127,7 @@ pub fn accept(rows: Vec<ManifestRow>, writers: u32) -> Result<Accepted, Manifest
     let newest = rows.iter().map(|r| r.stage_attempt).max().unwrap_or(0);
     let (current, old): (Vec<_>, Vec<_>) = rows.into_iter().partition(|r| r.stage_attempt == newest);
     let mut ends: BTreeMap<u32, String> = BTreeMap::new();
+    let mut reports: BTreeMap<u32, WriterReport> = BTreeMap::new();
     for row in &current {
         if row.writer >= writers {
             return Err(ManifestError::Unknown { writer: row.writer, writers });
@@ -130,11 +138,13 @@ pub fn accept(rows: Vec<ManifestRow>, writers: u32) -> Result<Accepted, Manifest
         if let Some(first) = ends.insert(row.writer, row.task.clone()) {
             return Err(ManifestError::Twice { writer: row.writer, first, second: row.task.clone() });
         }
+        reports.insert(row.writer, row.report.clone().unwrap_or_default());
     }
     if let Some(writer) = (0..writers).find(|w| !ends.contains_key(w)) {
         return Err(ManifestError::Missing { writer, writers });
     }
-    let mut accepted = Accepted { superseded: old.into_iter().filter_map(|r| r.file).collect(), ..Default::default() };
+    let superseded = old.into_iter().filter_map(|r| r.file).collect();
+    let mut accepted = Accepted { superseded, reports: reports.into_values().collect(), ..Default::default() };
     for row in current {
         let Some(file) = row.file else { continue };
         let end_of = ends.get(&row.writer).cloned().unwrap_or_default();
@@ -151,9 +161,10 @@ pub fn accept(rows: Vec<ManifestRow>, writers: u32) -> Result<Accepted, Manifest
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::expectation::CheckReport;
 
     fn end(writer: u32, stage_attempt: u32, task: &str) -> ManifestRow {
-        ManifestRow { writer, stage_attempt, task: task.into(), file: None }
+        ManifestRow { writer, stage_attempt, task: task.into(), file: None, report: None }
     }
 
     fn file(writer: u32, stage_attempt: u32, task: &str, path: &str) -> ManifestRow {
@@ -165,7 +176,7 @@ mod tests {
             partition: vec![],
             stats: None,
         };
-        ManifestRow { writer, stage_attempt, task: task.into(), file: Some(file) }
+        ManifestRow { writer, stage_attempt, task: task.into(), file: Some(file), report: None }
     }
 
     #[test]
@@ -180,6 +191,18 @@ mod tests {
         let got = accept(vec![file(0, 0, "a", "x"), end(0, 0, "a"), file(0, 1, "c", "y"), end(0, 1, "c")], 1).unwrap();
         assert_eq!(got.files[0].path, "y");
         assert_eq!(got.superseded[0].path, "x");
+    }
+
+    #[test]
+    fn each_writer_is_heard_once_and_only_its_newest_attempt() {
+        let found = |violations| WriterReport {
+            checks: vec![CheckReport { index: 0, violations, samples: vec![] }],
+            newest: vec![],
+        };
+        let says = |row: ManifestRow, n| ManifestRow { report: Some(found(n)), ..row };
+        let rows = vec![says(end(0, 0, "a"), 7), says(end(1, 1, "d"), 2), says(end(0, 1, "c"), 1)];
+        assert_eq!(accept(rows, 2).unwrap().reports, [found(1), found(2)]);
+        assert_eq!(accept(vec![end(0, 0, "a")], 1).unwrap().reports, [WriterReport::default()]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::expectation::ExpectationResult;
 use crate::failure::Failure;
 use crate::id::RunId;
 
@@ -165,6 +166,9 @@ pub struct StatementRecord {
     /// What it waits for, for people; empty while it goes on. Only a running statement waits.
     #[serde(default)]
     pub waiting: String,
+    /// How what it wrote stands to what the table expects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<ExpectationResult>,
     /// First rows of a SELECT as an Arrow IPC stream.
     #[serde(skip)]
     pub preview: Vec<u8>,
@@ -186,6 +190,7 @@ impl StatementRecord {
             failure: None,
             target: target.to_owned(),
             waiting: String::new(),
+            expectations: Vec::new(),
             preview: Vec::new(),
         }
     }
@@ -264,6 +269,10 @@ impl RunRecord {
                 let running = self.statement(index).filter(|s| s.state == StatementState::Running);
                 running.is_some_and(|s| std::mem::replace(&mut s.waiting, reason.clone()) != reason)
             }
+            RunEvent::Judged { index, results } => {
+                let running = self.statement(index).filter(|s| s.state == StatementState::Running);
+                running.is_some_and(|s| std::mem::replace(&mut s.expectations, results.clone()) != results)
+            }
             RunEvent::Publishing { index } => match self.statement(index) {
                 Some(s) if s.state == StatementState::Running => {
                     s.state = StatementState::Publishing;
@@ -299,6 +308,7 @@ impl RunRecord {
         s.attempt += 1;
         s.stages.clear();
         s.waiting.clear();
+        s.expectations.clear();
         true
     }
 

@@ -3,6 +3,7 @@
 //! Both directions carry every field; a test converts a full record there and back, so a field added to one side only
 //! fails.
 
+use selvedge_model::expectation::{ExpectationResult, OnViolation};
 use selvedge_model::run::{Counters, RunRecord, RunState, StageRecord, StatementRecord, StatementState};
 
 use crate::{WireError, v1};
@@ -32,6 +33,40 @@ macro_rules! states {
 
 states!(RunState, "state", [Queued, Running, Succeeded, Failed, Cancelled]);
 states!(StatementState, "statement.state", [Pending, Running, Publishing, Succeeded, Failed, Cancelled]);
+states!(OnViolation, "expectation.on_violation", [Fail, Warn, Drop]);
+
+impl From<ExpectationResult> for v1::ExpectationResult {
+    fn from(result: ExpectationResult) -> Self {
+        Self {
+            table: result.table,
+            name: result.name,
+            rule: result.rule,
+            on_violation: v1::OnViolation::from(result.on_violation).into(),
+            is_met: result.is_met,
+            violations: result.violations,
+            found: result.found,
+            samples: result.samples,
+        }
+    }
+}
+
+impl TryFrom<v1::ExpectationResult> for ExpectationResult {
+    type Error = WireError;
+    fn try_from(result: v1::ExpectationResult) -> Result<Self, WireError> {
+        let on_violation = v1::OnViolation::try_from(result.on_violation)
+            .map_err(|e| WireError::UnknownEnum { field: "expectation.on_violation", value: e.0 })?;
+        Ok(Self {
+            table: result.table,
+            name: result.name,
+            rule: result.rule,
+            on_violation: on_violation.try_into()?,
+            is_met: result.is_met,
+            violations: result.violations,
+            found: result.found,
+            samples: result.samples,
+        })
+    }
+}
 
 impl From<Counters> for v1::Counters {
     fn from(counters: Counters) -> Self {
@@ -123,6 +158,7 @@ impl From<StatementRecord> for v1::Statement {
             target: statement.target,
             preview: statement.preview.into(),
             waiting: statement.waiting,
+            expectations: statement.expectations.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -146,6 +182,7 @@ impl TryFrom<v1::Statement> for StatementRecord {
             target: statement.target,
             preview: statement.preview.into(),
             waiting: statement.waiting,
+            expectations: statement.expectations.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -241,6 +278,16 @@ mod tests {
         statement.failure = Some(Failure::external("STORE_UNAVAILABLE", "S3 said no").with_hint("Wait").at(place));
         statement.preview = vec![1, 2, 3];
         statement.waiting = "executors: none registered".into();
+        statement.expectations = vec![ExpectationResult {
+            table: "public.t".into(),
+            name: "positive".into(),
+            rule: "CHECK (a > 0)".into(),
+            on_violation: OnViolation::Drop,
+            is_met: true,
+            violations: 62,
+            found: "62 rows left out".into(),
+            samples: vec!["{\"a\":0}".into()],
+        }];
         RunRecord {
             id: "r1".parse().unwrap(),
             name: "job".into(),

@@ -17,6 +17,7 @@ mod crash;
 mod dml;
 mod drain;
 mod example_jobs;
+mod expect;
 mod interrupt;
 mod joins;
 mod lost_messages;

@@ -2,6 +2,7 @@
 //! JSON or CSV for programs. Progress and errors are not here: they go to stderr.
 
 mod executors;
+mod expectations;
 mod grid;
 mod json;
 mod rows;

@@ -5,6 +5,7 @@ use std::io::Write;
 use anstyle::{AnsiColor, Style};
 use selvedge::model::{RunRecord, StageRecord, StatementRecord, StatementState};
 
+use super::expectations::print_expectations;
 use super::runs::state;
 use super::{Grid, units};
 use crate::error::CliError;
@@ -19,6 +20,9 @@ const SLOW: Style = AnsiColor::Yellow.on_default().bold();
 pub fn print_run(out: &mut impl Write, run: &RunRecord, now_ms: i64) -> Result<(), CliError> {
     head(out, run, now_ms)?;
     writeln!(out, "\n{}", statements(run, now_ms).render().trim_end())?;
+    for statement in &run.statements {
+        print_expectations(out, statement)?;
+    }
     let slowest = slowest_stage(run, now_ms);
     for statement in run.statements.iter().filter(|s| !s.stages.is_empty()) {
         let text = one_line(&statement.sql, 80);

@@ -6,6 +6,7 @@
 
 mod counted;
 mod definition;
+mod expectations;
 mod files;
 mod format;
 mod infer;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use datafusion::catalog::CatalogProviderList;
 use parking_lot::RwLock;
 use selvedge_model::Failure;
+use selvedge_model::expectation::Expectation;
 
 use super::provider::CatalogList;
 use super::{TableDef, TableName, ViewDef};
@@ -29,15 +30,17 @@ pub(super) enum Entry {
 }
 
 #[derive(Debug, Default, Clone)]
-struct SchemaEntry {
+pub(super) struct SchemaEntry {
     location: Option<Location>,
-    entries: BTreeMap<String, Entry>,
+    pub(super) entries: BTreeMap<String, Entry>,
+    /// What tables expect, by table: it outlives a table's being replaced, and goes with it.
+    pub(super) expectations: BTreeMap<String, Vec<Expectation>>,
 }
 
 /// All schemas, tables and views.
 #[derive(Debug)]
 pub struct Catalog {
-    schemas: RwLock<BTreeMap<String, SchemaEntry>>,
+    pub(super) schemas: RwLock<BTreeMap<String, SchemaEntry>>,
     /// Whether its tables may not be there yet.
     is_copy: bool,
     /// In a copy: managed tables whose columns would be others by now than their logs tell.
@@ -93,7 +96,7 @@ impl Catalog {
             };
         }
         let location = location.map(|l| l.as_directory());
-        schemas.insert(name.to_owned(), SchemaEntry { location, entries: BTreeMap::new() });
+        schemas.insert(name.to_owned(), SchemaEntry { location, ..SchemaEntry::default() });
         Ok(())
     }
 
@@ -192,6 +195,7 @@ impl Catalog {
                 may(&entry)?;
                 if let Some(schema) = schemas.get_mut(&name.schema) {
                     schema.entries.remove(&name.table);
+                    schema.expectations.remove(&name.table);
                 }
                 Ok(true)
             }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use ballista_core::serde::BallistaPhysicalExtensionCodec;
 use datafusion::common::{internal_datafusion_err, internal_err};
 use datafusion::error::{DataFusionError, Result};
@@ -14,25 +15,38 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr_common::physical_expr::proto_decode::PhysicalExprDecodeCtx;
 use datafusion::physical_expr_common::physical_expr::proto_encode::PhysicalExprEncodeCtx;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
+use datafusion_proto::physical_plan::{
+    PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
+use datafusion_proto::protobuf::PhysicalExprNode;
+use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use super::gather::GatherExec;
 use super::spec::SinkSpec;
 use super::spread::{SpreadExec, SpreadSpec};
 use super::write_exec::WriteExec;
+use crate::write::{NewestOf, RowCheck, WriteChecks};
 
 /// No protobuf message begins so: `S` would open a group, which prost never writes.
 const MAGIC: &[u8] = b"SELVEDGE";
 /// Raised when a node's encoding changes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Node {
-    Write(SinkSpec),
+    Write { spec: SinkSpec, checks: Vec<CheckNode>, newest: Vec<NewestOf> },
     Spread(SpreadSpec),
     Gather,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CheckNode {
+    index: usize,
+    drops: bool,
+    /// The condition as protobuf.
+    condition: Vec<u8>,
 }
 
 /// The codec for physical plans between scheduler and executors.
@@ -46,11 +60,25 @@ pub(crate) struct SelvedgePhysicalCodec {
     ballista: BallistaPhysicalExtensionCodec,
 }
 
+/// Carries expressions within a plan.
+struct Exprs<'a> {
+    context: PhysicalPlanDecodeContext<'a>,
+    converter: &'a dyn PhysicalProtoConverterExtension,
+}
+
+impl Exprs<'_> {
+    fn decode(&self, bytes: &[u8], columns: &Schema) -> Result<Arc<dyn PhysicalExpr>> {
+        let node = PhysicalExprNode::decode(bytes)
+            .map_err(|e| internal_datafusion_err!("an expression in a plan node of ours cannot be read: {e}"))?;
+        self.converter.proto_to_physical_expr(&node, columns, &self.context)
+    }
+}
+
 fn json_error(error: serde_json::Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
-fn decode(bytes: &[u8], inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>> {
+fn decode(bytes: &[u8], inputs: &[Arc<dyn ExecutionPlan>], exprs: &Exprs<'_>) -> Result<Arc<dyn ExecutionPlan>> {
     let json = match bytes {
         [VERSION, json @ ..] => json,
         [other, ..] => {
@@ -63,7 +91,18 @@ fn decode(bytes: &[u8], inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn Exe
     };
     let input = inputs.first().cloned().ok_or_else(|| internal_datafusion_err!("a plan node lacks its input"))?;
     match serde_json::from_slice(json).map_err(json_error)? {
-        Node::Write(spec) => Ok(Arc::new(WriteExec::new(input, Arc::new(spec)))),
+        Node::Write { spec, checks, newest } => {
+            let columns = input.schema();
+            if newest.iter().any(|of| of.column >= columns.fields().len()) {
+                return internal_err!("WriteExec names a column that its input lacks");
+            }
+            let check = |node: CheckNode| -> Result<RowCheck> {
+                let condition = exprs.decode(&node.condition, &columns)?;
+                Ok(RowCheck { index: node.index, drops: node.drops, condition })
+            };
+            let rows = checks.into_iter().map(check).collect::<Result<Vec<_>>>()?;
+            Ok(Arc::new(WriteExec::new(input, Arc::new(spec), Arc::new(WriteChecks { rows, newest }))))
+        }
         Node::Gather => Ok(Arc::new(GatherExec::new(input))),
         Node::Spread(spec) => {
             let columns = input.schema().fields().len();
@@ -84,7 +123,10 @@ impl PhysicalExtensionCodec for SelvedgePhysicalCodec {
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match bytes.strip_prefix(MAGIC) {
-            Some(ours) => decode(ours, inputs),
+            Some(ours) => {
+                let exprs = Exprs { context: PhysicalPlanDecodeContext::new(context, self), converter };
+                decode(ours, inputs, &exprs)
+            }
             None => self.ballista.try_decode(bytes, inputs, context, converter),
         }
     }
@@ -96,7 +138,13 @@ impl PhysicalExtensionCodec for SelvedgePhysicalCodec {
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
         let ours = if let Some(write) = node.downcast_ref::<WriteExec>() {
-            Node::Write(write.spec().clone())
+            let check = |check: &RowCheck| -> Result<CheckNode> {
+                let condition = converter.physical_expr_to_proto(&check.condition, self)?.encode_to_vec();
+                Ok(CheckNode { index: check.index, drops: check.drops, condition })
+            };
+            let WriteChecks { rows, newest } = write.checks();
+            let checks = rows.iter().map(check).collect::<Result<Vec<_>>>()?;
+            Node::Write { spec: write.spec().clone(), checks, newest: newest.clone() }
         } else if let Some(spread) = node.downcast_ref::<SpreadExec>() {
             Node::Spread(spread.spec().clone())
         } else if node.is::<GatherExec>() {

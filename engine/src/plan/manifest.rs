@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Arr
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type, UInt64Type};
 use datafusion::common::internal_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
+use selvedge_model::expectation::WriterReport;
 use selvedge_model::manifest::{ManifestRow, StagedFile};
 
 use crate::error::EngineError;
@@ -20,6 +21,7 @@ const BYTES: usize = 4;
 const STAGE_ATTEMPT: usize = 5;
 const TASK: usize = 6;
 const STATS: usize = 7;
+const REPORT: usize = 8;
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
@@ -33,6 +35,8 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("stage_attempt", DataType::UInt32, false),
         Field::new("task", DataType::Utf8, false),
         Field::new("stats", DataType::Utf8, true),
+        // In the end row only.
+        Field::new("report", DataType::Utf8, true),
     ]))
 });
 
@@ -45,8 +49,13 @@ fn json_error(error: serde_json::Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
-/// The manifest of a writer: its files, then the end row with their sums.
-pub(crate) fn batch(files: &[StagedFile], task: &str, stage_attempt: u32) -> Result<RecordBatch> {
+/// The manifest of a writer: its files, then the end row with their sums and what the writer found.
+pub(crate) fn batch(
+    files: &[StagedFile],
+    task: &str,
+    stage_attempt: u32,
+    report: Option<&WriterReport>,
+) -> Result<RecordBatch> {
     let json = |of: &dyn Fn(&StagedFile) -> serde_json::Result<String>| -> Result<ArrayRef> {
         let texts = files.iter().map(of).collect::<serde_json::Result<Vec<_>>>().map_err(json_error)?;
         Ok(Arc::new(StringArray::from_iter(texts.into_iter().map(Some).chain([None]))))
@@ -56,6 +65,7 @@ pub(crate) fn batch(files: &[StagedFile], task: &str, stage_attempt: u32) -> Res
         Arc::new(UInt64Array::from_iter_values(files.iter().map(of).chain([sum])))
     };
     let rows = files.len() + 1;
+    let report = report.map(serde_json::to_string).transpose().map_err(json_error)?;
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter(files.iter().map(|f| Some(f.path.as_str())).chain([None]))),
         json(&|f| serde_json::to_string(&f.staging))?,
@@ -65,6 +75,7 @@ pub(crate) fn batch(files: &[StagedFile], task: &str, stage_attempt: u32) -> Res
         Arc::new(UInt32Array::from_value(stage_attempt, rows)),
         Arc::new(StringArray::from_iter_values(std::iter::repeat_n(task, rows))),
         Arc::new(StringArray::from_iter(files.iter().map(|f| f.stats.as_deref()).chain([None]))),
+        Arc::new(StringArray::from_iter(std::iter::repeat_n(None, files.len()).chain([report]))),
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)
 }
@@ -98,12 +109,17 @@ fn decode(batch: &RecordBatch, writer: u32) -> Result<Vec<ManifestRow>> {
             stats: text(STATS).is_valid(row).then(|| text(STATS).value(row).to_owned()),
         }))
     };
+    let report = |row: usize| -> Result<Option<WriterReport>> {
+        let json = text(REPORT).is_valid(row).then(|| serde_json::from_str(text(REPORT).value(row)));
+        json.transpose().map_err(json_error)
+    };
     let row = |row: usize| {
         Ok(ManifestRow {
             writer,
             stage_attempt: stage_attempt.value(row),
             task: text(TASK).value(row).to_owned(),
             file: file(row)?,
+            report: report(row)?,
         })
     };
     (0..batch.num_rows()).map(row).collect()
@@ -112,6 +128,7 @@ fn decode(batch: &RecordBatch, writer: u32) -> Result<Vec<ManifestRow>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use selvedge_model::expectation::CheckReport;
     use selvedge_model::manifest::Staging;
 
     #[test]
@@ -126,11 +143,17 @@ mod tests {
         };
         let upload = Staging::Multipart { upload_id: "u".into(), parts: vec!["\"e1\"".into(), "e2".into()] };
         let files = [file("t/a", upload), file("t/b", Staging::Temporary { path: "t/.staging/b".into() })];
-        let rows = manifest_rows(&batch(&files, "j/1.2/3.0", 2).unwrap(), 5).unwrap();
+        let found = CheckReport { index: 1, violations: 2, samples: vec!["{\"a\":\"é\"}".into()] };
+        let report = WriterReport { checks: vec![found], newest: vec![] };
+        let rows = manifest_rows(&batch(&files, "j/1.2/3.0", 2, Some(&report)).unwrap(), 5).unwrap();
         let [a, b, end] = rows.as_slice() else { panic!("{rows:?}") };
         assert_eq!([a.file.as_ref(), b.file.as_ref()], [Some(&files[0]), Some(&files[1])]);
-        let row = ManifestRow { writer: 5, stage_attempt: 2, task: "j/1.2/3.0".into(), file: None };
+        let row =
+            ManifestRow { writer: 5, stage_attempt: 2, task: "j/1.2/3.0".into(), file: None, report: Some(report) };
         assert_eq!(*end, row);
+        assert!(a.report.is_none());
+        let silent = manifest_rows(&batch(&[], "j/1.2/3.0", 2, None).unwrap(), 5).unwrap();
+        assert_eq!(silent, [ManifestRow { report: None, ..row }]);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! [`write_plan`] turns a query into a write: a DML node over a sink table (`sink`), whose physical form is a
 //! [`WriteExec`] over a `SpreadExec`; `codec` carries both, and `manifest` what they report. Nothing here touches a store:
-//! `crate::write` does. In the order of the data: `sink` -> `spread` -> `write_exec` -> `manifest`; `codec`, `table_names`. Joins that
+//! `crate::write` does. What tables expect of the rows is put on a write by `contract`. In the order of the data: `sink` -> `spread` -> `write_exec` -> `manifest`; `codec`, `table_names`. Joins that
 //! only one task may do are found by `joins` and made so by `gather`; which may be kept in memory is `join_memory`'s to say;
 //! `planner` puts it together.
 
 mod codec;
+mod contract;
 mod gather;
 mod join_memory;
 mod joins;
@@ -22,6 +23,7 @@ mod write_exec;
 mod tests;
 
 pub use codec::physical_codec;
+pub use contract::{PlannedExpectation, check_expr, contract_of, time_column, with_contract};
 pub use join_memory::physical_rules;
 pub use joins::optimizer_rules;
 pub use manifest::manifest_rows;

@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::ExecutionPlan;
 use selvedge_model::words::counted;
 
+use super::contract::{PlannedExpectation, write_checks};
 use super::spec::{SinkSpec, WriteSpec};
 use super::spread::SpreadExec;
 use super::write_exec::WriteExec;
@@ -33,7 +34,7 @@ pub fn write_plan(input: LogicalPlan, spec: WriteSpec) -> Result<LogicalPlan> {
     check(&spec)?;
     let input = fit(input, &spec)?;
     let name = TableReference::bare(spec.location.to_string());
-    let target = provider_as_source(Arc::new(SinkTable { spec }));
+    let target = provider_as_source(Arc::new(SinkTable { spec, contract: Vec::new() }));
     let write = DmlStatement::new(name, target, WriteOp::Insert(InsertOp::Append), Arc::new(input));
     Ok(LogicalPlan::Dml(write))
 }
@@ -85,8 +86,21 @@ fn fit(input: LogicalPlan, spec: &WriteSpec) -> Result<LogicalPlan> {
 
 /// The table that a write inserts into. It can only be written.
 #[derive(Debug)]
-struct SinkTable {
+pub(super) struct SinkTable {
     spec: WriteSpec,
+    /// What is expected of the rows.
+    contract: Vec<PlannedExpectation>,
+}
+
+impl SinkTable {
+    /// The same, with another contract.
+    pub(super) fn expecting(&self, contract: Vec<PlannedExpectation>) -> Self {
+        Self { spec: self.spec.clone(), contract }
+    }
+
+    pub(super) fn contract(&self) -> &[PlannedExpectation] {
+        &self.contract
+    }
 }
 
 #[async_trait]
@@ -124,7 +138,8 @@ impl TableProvider for SinkTable {
                 Arc::new(SpreadExec::new(input, columns, spec.target_file_bytes, spreaders))
             }
         };
-        Ok(Arc::new(WriteExec::new(input, Arc::new(spec))))
+        let checks = write_checks(&self.contract, state, &self.spec.schema)?;
+        Ok(Arc::new(WriteExec::new(input, Arc::new(spec), Arc::new(checks))))
     }
 }
 

@@ -32,13 +32,14 @@ use super::manifest;
 use super::spec::SinkSpec;
 use super::spread::CHUNK_COLUMN;
 use crate::store::ObjectStores;
-use crate::write::{Overflow, RowLayout, TableStore, TaskMetrics, TaskTag, TaskWriter};
+use crate::write::{Overflow, RowChecker, RowLayout, TableStore, TaskMetrics, TaskTag, TaskWriter, WriteChecks};
 
 /// Writes its input as files of a table and yields their manifest.
 #[derive(Debug)]
 pub struct WriteExec {
     input: Arc<dyn ExecutionPlan>,
     spec: Arc<SinkSpec>,
+    checks: Arc<WriteChecks>,
     /// Order of the input when the write was planned, which an unpartitioned write keeps.
     order: Option<LexOrdering>,
     properties: Arc<PlanProperties>,
@@ -46,26 +47,35 @@ pub struct WriteExec {
 }
 
 impl WriteExec {
-    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<SinkSpec>) -> Self {
+    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, spec: Arc<SinkSpec>, checks: Arc<WriteChecks>) -> Self {
         let order = match spec.partition_by.is_empty() {
             true => input.properties().output_ordering().cloned(),
             false => None,
         };
-        Self::with_order(input, spec, order)
+        Self::with_order(input, (spec, checks), order)
     }
 
-    fn with_order(input: Arc<dyn ExecutionPlan>, spec: Arc<SinkSpec>, order: Option<LexOrdering>) -> Self {
+    fn with_order(
+        input: Arc<dyn ExecutionPlan>,
+        (spec, checks): (Arc<SinkSpec>, Arc<WriteChecks>),
+        order: Option<LexOrdering>,
+    ) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(manifest::schema()),
             Partitioning::UnknownPartitioning(input.properties().output_partitioning().partition_count()),
             EmissionType::Final,
             Boundedness::Bounded,
         );
-        Self { input, spec, order, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        let (properties, metrics) = (Arc::new(properties), ExecutionPlanMetricsSet::new());
+        Self { input, spec, checks, order, properties, metrics }
     }
 
     pub(crate) fn spec(&self) -> &SinkSpec {
         &self.spec
+    }
+
+    pub(crate) fn checks(&self) -> &WriteChecks {
+        &self.checks
     }
 
     fn partition_columns(&self) -> impl Iterator<Item = Arc<dyn PhysicalExpr>> + '_ {
@@ -119,8 +129,15 @@ impl DisplayAs for WriteExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut Formatter) -> fmt::Result {
         write!(f, "WriteExec: to={}, format={}", self.spec.location, self.spec.format.extension())?;
         match self.spec.partition_by.as_slice() {
+            [] => {}
+            columns => write!(f, ", by=[{}]", columns.join(", "))?,
+        }
+        match self.checks.rows.as_slice() {
             [] => Ok(()),
-            columns => write!(f, ", by=[{}]", columns.join(", ")),
+            checks => {
+                let shown = checks.iter().map(|check| check.condition.to_string()).collect::<Vec<_>>();
+                write!(f, ", checks=[{}]", shown.join(", "))
+            }
         }
     }
 }
@@ -157,8 +174,13 @@ impl ExecutionPlan for WriteExec {
 
     fn apply_expressions(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
+        for check in &self.checks.rows {
+            if f(&check.condition)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
         Ok(TreeNodeRecursion::Continue)
     }
 
@@ -166,7 +188,7 @@ impl ExecutionPlan for WriteExec {
         let Ok([input]) = <[_; 1]>::try_from(children) else {
             return internal_err!("WriteExec takes one input");
         };
-        Ok(Arc::new(Self::with_order(input, self.spec.clone(), self.order.clone())))
+        Ok(Arc::new(Self::with_order(input, (self.spec.clone(), self.checks.clone()), self.order.clone())))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -178,12 +200,13 @@ impl ExecutionPlan for WriteExec {
         let overflow = self.overflow(&context);
         let spec = &self.spec;
         let layout = RowLayout::new(&self.input.schema(), spec.data_columns, spec.partition_by.clone(), &spec.required);
+        let mut checker = RowChecker::new(self.checks.clone(), spec, &self.input.schema());
         let metrics = TaskMetrics::new(&self.metrics, partition);
         let store = store_of(&context, spec)?;
         let writer = TaskWriter::new(spec.clone(), store, tag.clone(), layout, memory, metrics)?;
         let output = stream::once(async move {
-            let files = write_all(writer, input, overflow).await?;
-            manifest::batch(&files, &tag.task(), tag.stage_attempt)
+            let files = write_all(writer, &mut checker, input, overflow).await?;
+            manifest::batch(&files, &tag.task(), tag.stage_attempt, checker.report().as_ref())
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema_of(self), output)))
     }
@@ -199,10 +222,11 @@ fn schema_of(exec: &WriteExec) -> SchemaRef {
 
 async fn write_all(
     mut writer: TaskWriter,
+    checker: &mut RowChecker,
     input: SendableRecordBatchStream,
     overflow: Option<Overflow>,
 ) -> Result<Vec<selvedge_model::manifest::StagedFile>> {
-    match write_rows(&mut writer, input, overflow).await {
+    match write_rows(&mut writer, checker, input, overflow).await {
         Ok(()) => writer.finish().await,
         Err(error) => Err(writer.abort(error).await),
     }
@@ -210,17 +234,18 @@ async fn write_all(
 
 async fn write_rows(
     writer: &mut TaskWriter,
+    checker: &mut RowChecker,
     mut input: SendableRecordBatchStream,
     overflow: Option<Overflow>,
 ) -> Result<()> {
     let Some(mut overflow) = overflow else {
         while let Some(batch) = input.next().await {
-            writer.write_sorted(&batch?).await?;
+            writer.write_sorted(&checker.check(batch?)?).await?;
         }
         return Ok(());
     };
     while let Some(batch) = input.next().await {
-        if let Some(rest) = writer.write(&batch?).await? {
+        if let Some(rest) = writer.write(&checker.check(batch?)?).await? {
             overflow.push(rest).await?;
         }
     }

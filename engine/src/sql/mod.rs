@@ -5,6 +5,7 @@
 //! (where rendered text came from), `parse`, `statement`.
 
 mod change;
+mod expect;
 mod header;
 mod maintenance;
 mod parse;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use selvedge_model::Failure;
 
 pub use change::{ChangedTable, Delete, Merge, MergeAction, MergeClause, MergeRows, SetColumn, Update};
+pub use expect::{DropExpect, Expect, ExpectRule};
 pub use header::Header;
 pub use maintenance::{Maintenance, MaintenanceTask, Property};
 pub use source::ScriptSource;

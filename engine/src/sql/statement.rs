@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{ColumnDef, Ident, ObjectName, Query};
 use selvedge_model::Place;
 
 use super::change::{Delete, Merge, Update};
+use super::expect::{DropExpect, Expect};
 use super::maintenance::Maintenance;
 use super::source::ScriptSource;
 
@@ -101,6 +102,10 @@ pub enum StatementKind {
     Refresh(ObjectName),
     /// `OPTIMIZE`, `VACUUM`, `RESTORE`, `ALTER TABLE`, `DESCRIBE HISTORY | DETAIL`
     Maintain(Box<Maintenance>),
+    /// `EXPECT`
+    Expect(Expect),
+    /// `DROP EXPECT`
+    DropExpect(DropExpect),
 }
 
 /// `CREATE SCHEMA [IF NOT EXISTS] s [LOCATION '...']`
@@ -292,6 +297,8 @@ pub enum Show {
     All,
     /// One setting.
     Setting(String),
+    /// What tables expect, of one table if named.
+    Expects(Option<ObjectName>),
 }
 
 /// A name as a person reads it: `schema.table`, without quotes.
@@ -331,6 +338,8 @@ impl StatementKind {
             Self::Describe(_) => "DESCRIBE",
             Self::Refresh(_) => "REFRESH",
             Self::Maintain(maintenance) => maintenance.label(),
+            Self::Expect(_) => "EXPECT",
+            Self::DropExpect(_) => "DROP EXPECT",
         }
     }
 
@@ -349,6 +358,8 @@ impl StatementKind {
             Self::Merge(merge) => name_text(&merge.table.name),
             Self::Copy(copy) => copy.target.clone(),
             Self::Maintain(maintenance) => maintenance.target(),
+            Self::Expect(expect) => name_text(&expect.table),
+            Self::DropExpect(drop) => name_text(&drop.table),
             Self::Query(_)
             | Self::Explain { .. }
             | Self::Set { .. }

@@ -172,7 +172,6 @@ fn syntax_errors_say_where_and_what() {
         ("DELETE FROM t USING s", "NOT_SUPPORTED 1:15 DELETE takes its rows from one table"),
         ("DELETE FROM t LIMIT 1 OFFSET 2", "SYNTAX_ERROR"),
         ("  ANALYZE TABLE t", "NOT_SUPPORTED 1:3 ANALYZE is not supported yet"),
-        ("EXPECT e ON t CHECK (a > 0)", "NOT_SUPPORTED 1:1 EXPECT is not supported yet"),
         ("-- nothing", "EMPTY_SCRIPT 1:1 the script has no statement"),
     ] {
         let found = problems(sql, &[]);

@@ -2,9 +2,10 @@
 //!
 //! A task stages files and reports them; only the scheduler calls [`publish_file`], and only after the last task
 //! succeeded. Nothing here decides what to publish or remove: that is `selvedge_model::commit`. In the order of the data:
-//! `rows` -> `groups` (and `overflow`) -> `encode` -> `task` -> `remote` or `local` (staging) -> `store` (publish);
+//! `checks` -> `rows` -> `groups` (and `overflow`) -> `encode` -> `task` -> `remote` or `local` (staging) -> `store` (publish);
 //! `visible` reads listings.
 
+mod checks;
 mod encode;
 mod error;
 mod groups;
@@ -25,6 +26,7 @@ use selvedge_model::failure::{Failure, HasFailure};
 use selvedge_model::manifest::StagedFile;
 use selvedge_model::words::counted;
 
+pub(crate) use checks::{NewestOf, RowCheck, RowChecker, WriteChecks};
 pub(crate) use encode::compression;
 pub use error::{STAGING_LOST, WriteError};
 pub(crate) use layout::TaskTag;

@@ -1,6 +1,7 @@
 //! What can happen to a run. What it then means: `RunRecord::apply`.
 
 use super::{Counters, StageRecord};
+use crate::expectation::ExpectationResult;
 use crate::failure::Failure;
 
 /// What happens to a run.
@@ -26,6 +27,13 @@ pub enum RunEvent {
         index: u32,
         /// What it waits for, for people; empty when it goes on.
         reason: String,
+    },
+    /// What it wrote is known, and how that stands to what the table expects.
+    Judged {
+        /// The statement.
+        index: u32,
+        /// One for each expectation.
+        results: Vec<ExpectationResult>,
     },
     /// Its tasks are done, its output is being published.
     Publishing {

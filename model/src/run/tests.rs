@@ -47,6 +47,32 @@ fn a_failed_statement_fails_the_run_and_the_rest_never_runs() {
 }
 
 #[test]
+fn what_an_attempt_found_is_kept_until_the_next_one() {
+    let result = ExpectationResult {
+        table: "public.t".into(),
+        name: "e".into(),
+        rule: "ROWS >= 1".into(),
+        on_violation: crate::expectation::OnViolation::Warn,
+        is_met: false,
+        violations: 0,
+        found: "0 rows written".into(),
+        samples: vec![],
+    };
+    let mut r = run(1);
+    let judged = RunEvent::Judged { index: 1, results: vec![result] };
+    r.apply(RunEvent::Started, 2);
+    assert!(!r.apply(judged.clone(), 3), "it has not begun");
+    r.apply(RunEvent::StatementStarted { index: 1 }, 3);
+    assert!(r.apply(judged.clone(), 4) && !r.apply(judged.clone(), 4));
+    r.apply(RunEvent::StatementStarted { index: 1 }, 5);
+    assert!(r.statements[0].expectations.is_empty());
+    r.apply(judged, 6);
+    r.apply(RunEvent::Publishing { index: 1 }, 7);
+    r.apply(done(1), 8);
+    assert_eq!(r.statements[0].expectations.len(), 1);
+}
+
+#[test]
 fn nothing_goes_on_after_the_end() {
     let mut r = run(1);
     r.apply(RunEvent::Started, 2);

@@ -27,6 +27,9 @@ fn brief(run: &RunRecord) -> v1::Run {
     for statement in &mut run.statements {
         statement.preview.clear();
         statement.stages.clear();
+        for result in &mut statement.expectations {
+            result.samples.clear();
+        }
     }
     run.into()
 }

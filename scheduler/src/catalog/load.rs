@@ -18,13 +18,16 @@ impl DurableCatalog {
     /// What the store says; records that contradict each other.
     pub async fn load(&self, planner: &Planner) -> Result<(), Failure> {
         let Some(store) = &self.store else { return Ok(()) };
-        let CatalogRecord { schemas, tables, views } = store.catalog().await.map_err(|e| e.failure())?;
+        let CatalogRecord { schemas, tables, views, expectations } = store.catalog().await.map_err(|e| e.failure())?;
         let counts = (schemas.len(), tables.len(), views.len());
         for schema in schemas {
             self.catalog.create_schema(&schema.name, schema.location, true)?;
         }
         for table in tables {
             self.catalog.create_table(table.def, false, false)?;
+        }
+        for record in expectations {
+            self.catalog.put_expectation(&record.table, record.expectation)?;
         }
         self.load_views(planner, views).await?;
         tracing::info!(schemas = counts.0, tables = counts.1, views = counts.2, "catalog loaded");

@@ -17,6 +17,7 @@ use parking_lot::Mutex as SyncMutex;
 use selvedge_engine::catalog::{Catalog, TableDef, TableName, ViewDef};
 use selvedge_engine::store::Location;
 use selvedge_model::Failure;
+use selvedge_model::expectation::Expectation;
 use selvedge_model::failure::HasFailure as _;
 use selvedge_model::publish::PublishId;
 use tokio::sync::Mutex;
@@ -24,7 +25,7 @@ use tracing::Instrument as _;
 
 use crate::fault::{self, Step};
 use crate::runs::now_ms;
-use crate::store::{CatalogChange, SchemaRecord, Store, TableKind, TableRecord, ViewRecord};
+use crate::store::{CatalogChange, ExpectationRecord, SchemaRecord, Store, TableKind, TableRecord, ViewRecord};
 
 /// A catalog and what keeps it.
 #[derive(Debug)]
@@ -162,6 +163,38 @@ impl DurableCatalog {
         self.change(CatalogChange::DropView(name.clone()), move |catalog| catalog.drop_view(&name, if_exists)).await
     }
 
+    /// Makes a table expect something, in the place of what it expects by that name; `false` when it does so already.
+    ///
+    /// # Errors
+    /// As [`Catalog::put_expectation`]; the store's.
+    pub async fn put_expectation(
+        self: &Arc<Self>,
+        table: &TableName,
+        expectation: Expectation,
+    ) -> Result<bool, Failure> {
+        let record = ExpectationRecord { table: table.clone(), expectation };
+        let act = {
+            let ExpectationRecord { table, expectation } = record.clone();
+            move |catalog: &Catalog| catalog.put_expectation(&table, expectation.clone())
+        };
+        self.change(CatalogChange::PutExpectation(record), act).await
+    }
+
+    /// Makes a table no longer expect something; `false` when it did not and `if_exists`.
+    ///
+    /// # Errors
+    /// As [`Catalog::drop_expectation`]; the store's.
+    pub async fn drop_expectation(
+        self: &Arc<Self>,
+        table: &TableName,
+        name: &str,
+        if_exists: bool,
+    ) -> Result<bool, Failure> {
+        let (table, name) = (table.clone(), name.to_owned());
+        let change = CatalogChange::DropExpectation(table.clone(), name.clone());
+        self.change(change, move |catalog| catalog.drop_expectation(&table, &name, if_exists)).await
+    }
+
     /// Forgets a publish that has ended and makes the table that it was for, if any, in the place of one of that name.
     ///
     /// # Errors
@@ -221,7 +254,11 @@ impl DurableCatalog {
             CatalogChange::PutTable(table) => table.def.name == *name,
             CatalogChange::PutView(view) => view.name == *name,
             CatalogChange::DropSchema(schema) => name.schema == *schema,
-            CatalogChange::PutSchema(_) | CatalogChange::DropTable(_) | CatalogChange::DropView(_) => false,
+            CatalogChange::PutSchema(_)
+            | CatalogChange::DropTable(_)
+            | CatalogChange::DropView(_)
+            | CatalogChange::PutExpectation(_)
+            | CatalogChange::DropExpectation(..) => false,
         };
         match self.making.lock().iter().find(|(_, name)| concerns(name)) {
             Some((id, name)) => Err(being_made(id, name)),

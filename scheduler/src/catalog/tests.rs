@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use selvedge_engine::catalog::Format;
+use selvedge_model::expectation::{OnViolation, Rule};
 
 use super::*;
 use crate::store::SqliteStore;
@@ -84,4 +85,31 @@ async fn the_name_of_a_table_that_is_being_published_is_kept_for_it() {
     durable.reserve(&id(3), &def("s.w"), false).await.unwrap();
     durable.release(&id(3));
     assert!(durable.drop_schema("s", false, true).await.unwrap());
+}
+
+#[tokio::test]
+async fn expectations_reach_the_store_and_the_catalog_alike() {
+    let (store, catalog, durable) = kept().await;
+    let t = "t".parse().unwrap();
+    let rows = |at_least| {
+        let rule = Rule::Rows { at_least, at_most: None };
+        Expectation { name: "e".into(), rule, on_violation: OnViolation::Warn }
+    };
+    assert_eq!(durable.put_expectation(&t, rows(1)).await.unwrap_err().code, "TABLE_NOT_FOUND");
+    durable.create_table(def("t"), TableKind::External, false, false).await.unwrap();
+    assert!(durable.put_expectation(&t, rows(1)).await.unwrap());
+    assert!(durable.put_expectation(&t, rows(2)).await.unwrap());
+    assert!(!durable.put_expectation(&t, rows(2)).await.unwrap());
+    // A publish that replaces the table leaves them.
+    let id = PublishId { run: "r".parse().unwrap(), statement: 1 };
+    durable.close_publish(id, Some(record(def("t"), TableKind::Managed))).await.unwrap();
+    let kept = ExpectationRecord { table: t.clone(), expectation: rows(2) };
+    assert_eq!(store.catalog().await.unwrap().expectations, [kept]);
+    assert_eq!(catalog.expectations(&t), [rows(2)]);
+    assert_eq!(durable.drop_expectation(&t, "f", false).await.unwrap_err().code, "EXPECTATION_NOT_FOUND");
+    assert!(durable.drop_expectation(&t, "e", false).await.unwrap());
+    assert!(store.catalog().await.unwrap().expectations.is_empty() && catalog.expectations(&t).is_empty());
+    durable.put_expectation(&t, rows(3)).await.unwrap();
+    durable.drop_table(&t, false).await.unwrap();
+    assert!(store.catalog().await.unwrap().expectations.is_empty() && catalog.expectations(&t).is_empty());
 }

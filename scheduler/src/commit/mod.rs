@@ -24,6 +24,7 @@ use selvedge_engine::session::Engine;
 use selvedge_engine::store::{Location, ObjectStores};
 use selvedge_engine::write;
 use selvedge_model::commit::{WriteKind, plan_publish};
+use selvedge_model::expectation::WriterReport;
 use selvedge_model::manifest::{Accepted, ManifestRow, accept};
 use selvedge_model::publish::{PublishId, PublishKind, PublishRecord, PublishState};
 use selvedge_model::run::Counters;
@@ -54,6 +55,16 @@ impl Proven {
     /// Of a statement that writes no rows.
     pub fn nothing() -> Self {
         Self { accepted: Accepted::default(), jobs: BTreeSet::new() }
+    }
+
+    /// What each writer found of what is expected.
+    pub fn reports(&self) -> &[WriterReport] {
+        &self.accepted.reports
+    }
+
+    /// The rows that are written.
+    pub fn rows(&self) -> u64 {
+        self.accepted.rows
     }
 }
 
@@ -145,7 +156,7 @@ async fn record(
     if let Some(files) = write.log.as_ref().and_then(|log| log.change.restores.as_ref()) {
         check_there(&publishes.stores, location, files).await?;
     }
-    let Proven { accepted: Accepted { files, superseded, rows, bytes }, jobs } = proven;
+    let Proven { accepted: Accepted { files, superseded, rows, bytes, .. }, jobs } = proven;
     let visible = match kind {
         _ if write.log.is_some() => Vec::new(),
         WriteKind::Append => Vec::new(),

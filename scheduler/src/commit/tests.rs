@@ -142,7 +142,7 @@ fn stores() -> ObjectStores {
 }
 
 fn row(writer: u32, stage_attempt: u32, file: Option<StagedFile>) -> ManifestRow {
-    ManifestRow { writer, stage_attempt, task: format!("{JOB}/2.{stage_attempt}.{writer}.0"), file }
+    ManifestRow { writer, stage_attempt, task: format!("{JOB}/2.{stage_attempt}.{writer}.0"), file, report: None }
 }
 
 #[tokio::test]

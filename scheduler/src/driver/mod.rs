@@ -9,6 +9,7 @@
 
 mod analyze;
 mod attempt;
+mod contract;
 mod job;
 mod preview;
 mod query;

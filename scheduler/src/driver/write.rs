@@ -52,7 +52,7 @@ impl Driver {
         let Some(written) = written? else {
             return Ok(Done { message: format!("table {} was there already", write.target), ..Done::default() });
         };
-        let message = told(&write, written.rows_written);
+        let message = self.with_unmet(run, ids, told(&write, written.rows_written));
         Ok(Done { written, message, ..Done::default() })
     }
 
@@ -83,6 +83,7 @@ impl Driver {
         let gathering = self.manifests(&output, rows);
         run.cancel.run_until_cancelled(gathering).await.ok_or(Stop::Cancelled)??;
         let proven = commit::prove(rows, output.partitions)?;
+        self.meet_contract(run, ids, write, &proven)?;
         if run.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }

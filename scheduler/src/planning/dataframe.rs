@@ -29,7 +29,9 @@ use selvedge_proto::v1::write_target::Target as WireTarget;
 
 use super::assign::{self, Origin};
 use super::target::Target;
-use super::{LogTarget, Planned, PlannedWrite, Planner, adaptive, insert, managed, query, resolve, statement, target};
+use super::{
+    LogTarget, Planned, PlannedWrite, Planner, adaptive, contract, insert, managed, query, resolve, statement, target,
+};
 
 impl Planner {
     /// Plans a DataFrame job: a query, or a write where it has a target.
@@ -60,6 +62,7 @@ impl Planner {
             None => Planned::Query { plan: source },
             Some(target) => Planned::from(self.write_dataframe(source, target, settings, (&job_id, &state)).await?),
         };
+        let planned = contract::attach(self, &state, planned)?;
         match &planned {
             Planned::Query { plan } | Planned::Analyze { plan } => adaptive::decide(&mut state, plan, settings)?,
             Planned::Write(write) => adaptive::decide(&mut state, &write.plan, settings)?,

@@ -13,7 +13,7 @@ use selvedge_model::Failure;
 use selvedge_model::words::counted;
 
 use super::statement::Context;
-use super::{Planned, names, resolve};
+use super::{Planned, expect, names, resolve};
 
 pub(super) async fn show(context: &Context<'_>, show: &Show) -> Result<Planned, Failure> {
     match show {
@@ -25,6 +25,7 @@ pub(super) async fn show(context: &Context<'_>, show: &Show) -> Result<Planned, 
         Show::Columns(name) => describe(context, name).await,
         Show::All => settings(context, None),
         Show::Setting(key) => settings(context, Some(key)),
+        Show::Expects(name) => expect::show_all(context, name.as_ref()),
     }
 }
 

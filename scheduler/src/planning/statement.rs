@@ -8,7 +8,8 @@ use selvedge_model::failure::HasFailure as _;
 use selvedge_model::{Failure, StatementAttempt};
 
 use super::{
-    Planned, Planner, adaptive, change, copy, create, explain, external, insert, maintain, query, refresh, show, view,
+    Planned, Planner, adaptive, change, contract, copy, create, expect, explain, external, insert, maintain, query,
+    refresh, show, view,
 };
 
 /// What planning one statement needs.
@@ -51,8 +52,13 @@ pub(super) fn session(planner: &Planner, settings: &Settings) -> Result<SessionS
     Ok(state)
 }
 
-/// Plans a statement of any kind but `SET`.
+/// Plans a statement of any kind but `SET`, with what its table expects when it writes.
 pub(super) async fn dispatch(context: &Context<'_>, kind: &StatementKind) -> Result<Planned, Failure> {
+    let planned = of_kind(context, kind).await?;
+    contract::attach(context.planner, &context.state, planned)
+}
+
+async fn of_kind(context: &Context<'_>, kind: &StatementKind) -> Result<Planned, Failure> {
     match kind {
         StatementKind::Query(query) => {
             let plan = query::checked(context, query).await?;
@@ -76,6 +82,8 @@ pub(super) async fn dispatch(context: &Context<'_>, kind: &StatementKind) -> Res
         StatementKind::Describe(name) => show::describe(context, name).await,
         StatementKind::Refresh(name) => refresh::refresh(context, name).await,
         StatementKind::Maintain(maintenance) => maintain::plan(context, maintenance).await,
+        StatementKind::Expect(expectation) => expect::expect(context, expectation).await,
+        StatementKind::DropExpect(drop) => expect::drop(context, drop).await,
         StatementKind::Set { key, .. } => {
             Err(Failure::internal("INTERNAL", format!("SET {key} was to be planned without its settings")))
         }

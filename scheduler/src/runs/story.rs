@@ -1,5 +1,6 @@
 //! Says what happened to a run, once: as a structured log event of the scheduler, and as a line of the run's own log.
 
+use selvedge_model::expectation::ExpectationResult;
 use selvedge_model::run::{RunEvent, RunRecord, RunState, StatementRecord};
 use selvedge_model::words::counted;
 
@@ -12,6 +13,7 @@ pub(super) enum Chapter {
     StatementStarted(u32),
     Waits(u32),
     GoesOn(u32),
+    Judged(u32),
     Publishing(u32),
     StatementSucceeded(u32),
     Failed(u32),
@@ -27,6 +29,7 @@ impl Chapter {
             RunEvent::Progress { .. } => return None,
             RunEvent::Waiting { index, reason } if reason.is_empty() => Self::GoesOn(*index),
             RunEvent::Waiting { index, .. } => Self::Waits(*index),
+            RunEvent::Judged { index, .. } => Self::Judged(*index),
             RunEvent::Publishing { index } => Self::Publishing(*index),
             RunEvent::StatementSucceeded { index, .. } => Self::StatementSucceeded(*index),
             RunEvent::Failed { index, .. } => Self::Failed(index.unwrap_or(0)),
@@ -38,7 +41,7 @@ impl Chapter {
     fn statement(self) -> u32 {
         match self {
             Self::StatementStarted(i) | Self::Waits(i) | Self::GoesOn(i) | Self::Publishing(i) => i,
-            Self::StatementSucceeded(i) | Self::Failed(i) => i,
+            Self::Judged(i) | Self::StatementSucceeded(i) | Self::Failed(i) => i,
             Self::Started | Self::CancelRequested | Self::Cancelled => 0,
         }
     }
@@ -97,6 +100,7 @@ fn words(run: &RunRecord, statement: Option<&StatementRecord>, chapter: Chapter)
             (Level::Warn, format!("{name} is waiting for {}", statement.map_or("", |s| s.waiting.as_str())))
         }
         Chapter::GoesOn(_) => (Level::Info, format!("{name} goes on")),
+        Chapter::Judged(_) => judged(&name, statement.map_or(&[], |s| s.expectations.as_slice())),
         Chapter::Publishing(_) => (Level::Info, format!("{name} publishes its files")),
         Chapter::StatementSucceeded(_) => {
             (Level::Info, format!("{name} succeeded{}", statement.map(done).unwrap_or_default()))
@@ -108,6 +112,17 @@ fn words(run: &RunRecord, statement: Option<&StatementRecord>, chapter: Chapter)
         }
         Chapter::CancelRequested => (Level::Info, "Cancel requested".to_owned()),
         Chapter::Cancelled => (Level::Warn, "Run cancelled".to_owned()),
+    }
+}
+
+/// How what was written stands to what its table expects: what is not met, or how many all are.
+fn judged(name: &str, results: &[ExpectationResult]) -> (Level, String) {
+    let unmet =
+        |r: &ExpectationResult| format!("{} of {} ({}): {}: {}", r.name, r.table, r.on_violation, r.rule, r.found);
+    let unmet: Vec<String> = results.iter().filter(|r| !r.is_met).map(unmet).collect();
+    match unmet.is_empty() {
+        true => (Level::Info, format!("{name} meets {}", counted(results.len(), "expectation"))),
+        false => (Level::Warn, format!("{name} does not meet {}", unmet.join("; "))),
     }
 }
 

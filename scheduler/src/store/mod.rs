@@ -6,6 +6,7 @@
 
 mod columns;
 mod error;
+mod expectations;
 mod records;
 mod sqlite;
 mod url;
@@ -18,7 +19,8 @@ use selvedge_model::publish::{PublishId, PublishState};
 
 pub use error::StoreError;
 pub use records::{
-    CatalogChange, CatalogRecord, PublishEntry, SchemaRecord, StagingRecord, TableKind, TableRecord, ViewRecord,
+    CatalogChange, CatalogRecord, ExpectationRecord, PublishEntry, SchemaRecord, StagingRecord, TableKind, TableRecord,
+    ViewRecord,
 };
 pub use sqlite::SqliteStore;
 pub use url::StoreUrl;
@@ -26,7 +28,7 @@ pub use url::StoreUrl;
 /// The durable side of a scheduler.
 #[async_trait]
 pub trait Store: Debug + Send + Sync {
-    /// All schemas, tables and views.
+    /// All schemas, tables and views, and what tables expect.
     async fn catalog(&self) -> Result<CatalogRecord, StoreError>;
 
     /// Changes the catalog: all of it or nothing.

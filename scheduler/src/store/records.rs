@@ -6,6 +6,7 @@ use std::str::FromStr;
 use selvedge_engine::catalog::{Format, TableDef, TableName};
 use selvedge_engine::delta::LogChange;
 use selvedge_engine::store::Location;
+use selvedge_model::expectation::Expectation;
 use selvedge_model::publish::{PublishRecord, PublishState};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -72,6 +73,15 @@ pub struct ViewRecord {
     pub columns: Vec<String>,
 }
 
+/// What a table expects.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExpectationRecord {
+    /// The table.
+    pub table: TableName,
+    /// What it expects.
+    pub expectation: Expectation,
+}
+
 /// The whole catalog.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CatalogRecord {
@@ -81,6 +91,8 @@ pub struct CatalogRecord {
     pub tables: Vec<TableRecord>,
     /// Views, by name.
     pub views: Vec<ViewRecord>,
+    /// What tables expect, by table and name.
+    pub expectations: Vec<ExpectationRecord>,
 }
 
 /// A change of the catalog. What is put replaces one of the same name and kind.
@@ -98,6 +110,10 @@ pub enum CatalogChange {
     DropTable(TableName),
     /// A view is gone.
     DropView(TableName),
+    /// A table expects something.
+    PutExpectation(ExpectationRecord),
+    /// A table no longer expects something.
+    DropExpectation(TableName, String),
 }
 
 /// A job that may have staged files, and where.

@@ -1,7 +1,8 @@
 //! The store in SQLite: one file, one connection, one process at a time.
 //!
 //! Opening locks the file until the process ends, so that no second scheduler publishes the same write. A commit is on the
-//! disk when it is answered. All SQL of this backend stands here and in `migrations/`.
+//! disk when it is answered. All SQL of this backend stands here, in
+//! `expectations.rs` and in `migrations/`.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
@@ -20,13 +21,17 @@ use tokio::sync::Mutex;
 use super::error::is_busy;
 use super::records::{StoredPlan, StoredTable};
 use super::{
-    CatalogChange, CatalogRecord, PublishEntry, SchemaRecord, StagingRecord, Store, StoreError, TableRecord, ViewRecord,
+    CatalogChange, CatalogRecord, PublishEntry, SchemaRecord, StagingRecord, Store, StoreError, TableRecord,
+    ViewRecord, expectations,
 };
 use crate::runs::now_ms;
 
 /// What brings a store from each version to the next.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001_catalog_and_publishes.sql"), include_str!("migrations/0002_stagings.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_catalog_and_publishes.sql"),
+    include_str!("migrations/0002_stagings.sql"),
+    include_str!("migrations/0003_expectations.sql"),
+];
 /// How long a store may be held by a process that is about to end.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const OURS: &str = env!("CARGO_PKG_VERSION");
@@ -180,6 +185,8 @@ async fn change(connection: &mut SqliteConnection, change: &CatalogChange, now_m
             return put_table(connection, &StoredTable::try_from(&**table)?, now_ms).await;
         }
         CatalogChange::PutView(view) => return put_view(connection, view, now_ms).await,
+        CatalogChange::PutExpectation(record) => return expectations::put(connection, record, now_ms).await,
+        CatalogChange::DropExpectation(table, name) => return expectations::remove(connection, table, name).await,
         CatalogChange::DropTable(name) | CatalogChange::DropView(name) => {
             let sql = "DELETE FROM catalog_entries WHERE schema_name = ? AND name = ?";
             query(sql).bind(&name.schema).bind(&name.table).execute(connection).await
@@ -232,6 +239,7 @@ impl Store for SqliteStore {
             schemas: schemas(connection).await?,
             tables: tables(connection).await?,
             views: views(connection).await?,
+            expectations: expectations::all(connection).await?,
         })
     }
 

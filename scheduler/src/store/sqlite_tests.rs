@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use selvedge_engine::catalog::{Format, TableDef};
+use selvedge_model::expectation::{Expectation, OnViolation, Rule};
 use selvedge_model::failure::HasFailure as _;
 use selvedge_model::manifest::{StagedFile, Staging};
 use selvedge_model::publish::{PublishKind, PublishRecord};
 
-use super::super::TableKind;
+use super::super::{ExpectationRecord, TableKind};
 use super::*;
 
 fn table(name: &str) -> TableRecord {
@@ -79,6 +80,7 @@ async fn the_catalog_is_there_again_when_the_store_is_opened_again() {
         schemas: vec![public.clone(), sales],
         tables: vec![table("sales.orders"), delta],
         views: vec![view("sales.\"V\"")],
+        expectations: vec![],
     };
     assert_eq!(store.catalog().await.unwrap(), expected);
     store.change_catalog(&[CatalogChange::DropSchema("sales".into())], 3).await.unwrap();
@@ -155,4 +157,61 @@ async fn a_store_serves_one_scheduler_at_a_time() {
     drop(first);
     // Its connection is closed in the background.
     SqliteStore::open(&path).await.unwrap();
+}
+
+fn expectation(table: &str, name: &str, sql: &str) -> ExpectationRecord {
+    let (rule, on_violation) = (Rule::Check { sql: sql.into() }, OnViolation::Drop);
+    let expectation = Expectation { name: name.into(), rule, on_violation };
+    ExpectationRecord { table: table.parse().unwrap(), expectation }
+}
+
+#[tokio::test]
+async fn expectations_stay_with_their_table_and_go_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let put = |record: &ExpectationRecord| CatalogChange::PutExpectation(record.clone());
+    let (first, second) = (expectation("orders", "a", "id > 0"), expectation("orders", "b", "ds <> '\"''\"'"));
+    {
+        let store = SqliteStore::open(&path).await.unwrap();
+        let old = expectation("orders", "b", "true");
+        let changes = [CatalogChange::PutTable(Box::new(table("orders"))), put(&second), put(&first), put(&old)];
+        store.change_catalog(&changes, 1).await.unwrap();
+        store.change_catalog(&[put(&second)], 2).await.unwrap();
+        assert!(store.change_catalog(&[put(&expectation("none", "a", "true"))], 2).await.is_err());
+    }
+    let store = SqliteStore::open(&path).await.unwrap();
+    let expectations = async || store.catalog().await.unwrap().expectations;
+    assert_eq!(expectations().await, [first.clone(), second.clone()]);
+    store.change_catalog(&[CatalogChange::PutTable(Box::new(table("orders")))], 3).await.unwrap();
+    assert_eq!(expectations().await.len(), 2, "a table that is replaced keeps them");
+    let drop = CatalogChange::DropExpectation("orders".parse().unwrap(), "a".into());
+    for _ in 0..2 {
+        store.change_catalog(std::slice::from_ref(&drop), 4).await.unwrap();
+    }
+    assert_eq!(expectations().await, [second]);
+    store.change_catalog(&[CatalogChange::DropTable("orders".parse().unwrap())], 5).await.unwrap();
+    assert!(expectations().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_version_opens_with_all_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    {
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut old = SqliteConnection::connect_with(&options).await.unwrap();
+        let versions = "CREATE TABLE store_versions \
+                        (version INTEGER PRIMARY KEY NOT NULL, program TEXT NOT NULL, at_ms INTEGER NOT NULL); \
+                        INSERT INTO store_versions (version, program, at_ms) VALUES (1, '0.1.0', 0)";
+        raw_sql(MIGRATIONS[0]).execute(&mut old).await.unwrap();
+        raw_sql(versions).execute(&mut old).await.unwrap();
+        put_table(&mut old, &StoredTable::try_from(&table("orders")).unwrap(), 1).await.unwrap();
+        old.close().await.unwrap();
+    }
+    let store = SqliteStore::open(&path).await.unwrap();
+    let found = store.catalog().await.unwrap();
+    assert_eq!((found.tables, found.expectations), (vec![table("orders")], vec![]));
+    let record = expectation("orders", "a", "id > 0");
+    store.change_catalog(&[CatalogChange::PutExpectation(record.clone())], 2).await.unwrap();
+    assert_eq!(store.catalog().await.unwrap().expectations, [record]);
 }

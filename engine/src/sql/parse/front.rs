@@ -8,22 +8,20 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::super::statement::{Drop, DropKind, Show, StatementKind};
+use super::expect::word;
 use super::problem::Problem;
 use crate::error::nearest;
 
 const DIALECT: GenericDialect = GenericDialect {};
 
 /// What a statement may begin with.
-const FIRST_WORDS: [&str; 21] = [
+const FIRST_WORDS: [&str; 22] = [
     "SELECT", "WITH", "VALUES", "INSERT", "CREATE", "DROP", "COPY", "SET", "SHOW", "DESCRIBE", "EXPLAIN", "DESC",
-    "REFRESH", "MSCK", "DELETE", "UPDATE", "MERGE", "ALTER", "OPTIMIZE", "VACUUM", "RESTORE",
+    "REFRESH", "MSCK", "DELETE", "UPDATE", "MERGE", "ALTER", "OPTIMIZE", "VACUUM", "RESTORE", "EXPECT",
 ];
 
 /// Statements of other engines, or of a later version of this one.
-const LATER: [(&str, &str); 2] = [
-    ("EXPECT", "Until expectations come, check with a SELECT."),
-    ("ANALYZE", "Statistics are read from the Parquet files; leave the statement out."),
-];
+const LATER: [(&str, &str); 1] = [("ANALYZE", "Statistics are read from the Parquet files; leave the statement out.")];
 
 /// The parser of one statement.
 pub(super) struct Front {
@@ -66,6 +64,7 @@ impl Front {
             "OPTIMIZE" => self.optimize(),
             "VACUUM" => self.vacuum(),
             "RESTORE" => self.restore(),
+            "EXPECT" => self.expectation(),
             "REFRESH" => {
                 self.parser.next_token();
                 let _ = self.parser.parse_keyword(Keyword::TABLE);
@@ -140,6 +139,9 @@ impl Front {
     fn drop(&mut self) -> Result<StatementKind, Problem> {
         self.parser.next_token();
         let what = self.parser.next_token();
+        if word(&what) == "EXPECT" {
+            return self.drop_expect();
+        }
         let kind = match keyword(&what) {
             Keyword::TABLE => DropKind::Table,
             Keyword::VIEW => DropKind::View,
@@ -225,6 +227,10 @@ impl Front {
             Keyword::ALL => {
                 self.parser.next_token();
                 Show::All
+            }
+            _ if word(&what) == "EXPECTS" => {
+                self.parser.next_token();
+                self.show_expects()?
             }
             _ => Show::Setting(self.dotted_key()?),
         };

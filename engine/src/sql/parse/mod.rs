@@ -6,6 +6,7 @@
 mod change;
 mod clauses;
 mod create;
+mod expect;
 mod front;
 mod maintain;
 mod problem;

@@ -14,6 +14,7 @@ use super::*;
 mod dataframe;
 mod delta;
 mod dml;
+mod expect;
 mod maintain;
 
 struct Bench {
