@@ -197,7 +197,7 @@ fn vacuum_deletes_what_no_version_of_late_names_and_nothing_else() {
          INSERT OVERWRITE {table} SELECT n_nationkey AS id, 'new', '1%' FROM nation WHERE n_regionkey > 1;
          INSERT INTO {table} VALUES (100, 'last', NULL)"
     ));
-    let client = S3.client(BUCKET).unwrap();
+    let client = S3.access().client(BUCKET).unwrap();
     for name in ["p=x/orphan.parquet", "orphan.parquet", "_notes/kept.parquet", "kept.txt"] {
         let path = ObjectPath::parse(format!("{table}/{name}")).unwrap();
         block_on(client.put(&path, "not a file of ours".into())).unwrap().unwrap();

@@ -89,7 +89,15 @@ impl LogTarget {
     ) -> Result<Self, Failure> {
         let base = oldest_read(input, base)?;
         base.check_write(rewrites.is_some())?;
-        Ok(Self { base: Some(base), reads, rewrites, changes_rows: true, replaces_columns: false, operation })
+        Ok(Self {
+            base: Some(base),
+            reads,
+            rewrites,
+            changes_rows: true,
+            replaces_columns: false,
+            operation,
+            change: Default::default(),
+        })
     }
 
     /// A table that is made, with or without rows, in the place of `replaced` if there is one.

@@ -178,6 +178,7 @@ fn writing_files_anew_expects_less() {
         rewrites: Some(Default::default()),
         changes_rows,
         replaces_columns: false,
+        change: Default::default(),
         operation: managed::operation(name, []),
     };
     let check = |on_violation| Expectation { name: "e".into(), rule: Rule::Check { sql: "a".into() }, on_violation };
