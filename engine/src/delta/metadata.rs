@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::action::MetadataChange;
 use super::error::invalid_log;
 use super::protocol::{InUse, TableProtocol};
-use super::schema::{check_schema, fields_from_json, schema_to_json};
+use super::schema::{check_schema, fields_from_json, metadata_from_json, schema_to_json};
 use crate::store::Location;
 
 /// The key of a column's default, in its metadata.
@@ -113,7 +113,12 @@ fn merged(raw: &Value, schema: &Schema) -> Result<Value, Failure> {
             now["type"] = before["type"].clone();
         }
         let mut metadata: Map<String, Value> = before["metadata"].as_object().cloned().unwrap_or_default();
-        metadata.extend(now["metadata"].as_object().cloned().unwrap_or_default());
+        for (key, value) in now["metadata"].as_object().cloned().unwrap_or_default() {
+            // Plans hold texts alone: what is unchanged stays what it was.
+            if metadata.get(&key).map(metadata_from_json).as_deref() != value.as_str() {
+                metadata.insert(key, value);
+            }
+        }
         now["metadata"] = Value::Object(metadata);
     }
     Ok(new)

@@ -72,7 +72,7 @@ fn metadata_to_json(key: &str, value: &str) -> Value {
     parsed.unwrap_or_else(|| Value::String(value.to_owned()))
 }
 
-fn metadata_from_json(value: &Value) -> String {
+pub(super) fn metadata_from_json(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),

@@ -157,7 +157,10 @@ fn syntax_errors_say_where_and_what() {
         ("CREATE TABLE t (a)", "SYNTAX_ERROR 1:17 expected a type for column a"),
         ("CREATE TABLE t (a INT, PRIMARY KEY (a))", "NOT_SUPPORTED 1:24 PRIMARY constraints are not supported"),
         ("CREATE TABLE t (a INT DEFAULT 1)", "NOT_SUPPORTED 1:23 'DEFAULT 1' is not supported for a column"),
-        ("CREATE TABLE t (a INT) STORED AS CSV", "NOT_SUPPORTED 1:14 tables are written as Parquet only"),
+        (
+            "CREATE TABLE t (a INT) STORED AS CSV",
+            "NOT_SUPPORTED 1:14 tables are written as Delta or plain Parquet only",
+        ),
         ("CREATE EXTERNAL TABLE t LOCATION '/x'", "SYNTAX_ERROR 1:23 CREATE EXTERNAL TABLE needs STORED AS"),
         ("CREATE EXTERNAL TABLE t STORED AS CSV", "SYNTAX_ERROR 1:23 CREATE EXTERNAL TABLE needs LOCATION"),
         ("CREATE OR REPLACE TABLE IF NOT EXISTS t (a INT)", "SYNTAX_ERROR 1:25 OR REPLACE and IF NOT EXISTS"),

@@ -45,9 +45,13 @@ impl Table {
     }
 
     fn staged(&self, ds: &str, name: &str) -> StagedFile {
+        self.staged_by(JOB, ds, name)
+    }
+
+    fn staged_by(&self, job: &str, ds: &str, name: &str) -> StagedFile {
         let root = self.dir.path().to_str().unwrap().trim_start_matches('/');
         let partition = vec![("ds".to_owned(), Some(ds.to_owned()))];
-        let temporary = format!("{root}/.staging/{JOB}/{name}");
+        let temporary = format!("{root}/.staging/{job}/{name}");
         let disk = Path::new("/").join(&temporary);
         std::fs::create_dir_all(disk.parent().unwrap()).unwrap();
         std::fs::write(&disk, b"new").unwrap();
@@ -285,7 +289,7 @@ async fn a_publish_that_is_stopped_is_left_whole_and_carried_on_by_the_next_stat
     assert_eq!(table.publishes.settle_for(&[below]).await.unwrap_err().code, "PUBLISH_UNFINISHED");
     table.publishes.settle_for(&[elsewhere]).await.unwrap();
     std::fs::remove_file(obstacle).unwrap();
-    let next = table.staged("3", "r-s2-a1-0.parquet");
+    let next = table.staged_by("r-s2-a1", "3", "r-s2-a1-0.parquet");
     let mut row = row(0, 0, Some(next));
     row.task = "r-s2-a1/0.0.0.0".to_owned();
     let end = ManifestRow { file: None, ..row.clone() };

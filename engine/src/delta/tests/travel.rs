@@ -95,7 +95,7 @@ async fn a_view_shows_the_table_as_it_is() {
     let change = MetadataChange { schema: Some(Arc::new(Schema::new(fields))), ..Default::default() };
     let alter = CommitRequest { metadata: Some(change), ..bench.request("c", 2, DeltaWrite::Append, vec![]) };
     bench.commit(&alter).await.unwrap();
-    let both = "SELECT (SELECT count(*) FROM v), (SELECT count(*) FROM old), (SELECT count(*) FROM t)";
+    let both = "SELECT (SELECT count(*) FROM v) AS a, (SELECT count(*) FROM old) AS b, (SELECT count(*) FROM t) AS c";
     assert_eq!(bench.query(both).await.unwrap(), ["3 1 3"]);
     assert_eq!(bench.query("SELECT * FROM outer_view ORDER BY id LIMIT 1").await.unwrap(), ["n00000 0"]);
 }

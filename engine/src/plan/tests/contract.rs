@@ -47,6 +47,7 @@ async fn what_tasks_find_is_what_a_query_finds_whatever_the_partitions() {
         let dir = tempfile::tempdir().unwrap();
         let plan = plan_of(&context, &sql).await;
         let spec = spec(dir.path(), &plan, by);
+        let location = spec.location.clone();
         let expected = planned(&context, &contract, &spec.schema);
         let write = with_contract(write_plan(plan, spec).unwrap(), expected).unwrap();
         assert_eq!(contract_of(&write), contract);
@@ -70,6 +71,7 @@ async fn what_tasks_find_is_what_a_query_finds_whatever_the_partitions() {
         let late = judge(&contract, &accepted.reports, accepted.rows, 30_002_000).unwrap();
         assert!(!late[5].is_met, "{late:?}");
         assert!(results[2].samples.len() == 20 && results[2].samples.iter().all(|s| s.contains("\"k\":\"plain\"")));
+        publish(&location, &accepted).await;
         assert!(written(&accepted, "length(s)").await.iter().all(|row| !row.starts_with("39|")));
     }
 }
