@@ -10,7 +10,16 @@ use super::front::{Front, found, keyword};
 use super::problem::Problem;
 
 /// What may follow a table's name and is not its alias.
-const AFTER_TABLE: [Keyword; 5] = [Keyword::WHERE, Keyword::SET, Keyword::USING, Keyword::FROM, Keyword::ON];
+const AFTER_TABLE: [Keyword; 8] = [
+    Keyword::WHERE,
+    Keyword::SET,
+    Keyword::USING,
+    Keyword::FROM,
+    Keyword::ON,
+    Keyword::ORDER,
+    Keyword::LIMIT,
+    Keyword::RETURNING,
+];
 
 impl Front {
     /// Parses a `DELETE`.
