@@ -12,6 +12,7 @@ mod check;
 mod copy;
 mod create;
 mod dataframe;
+mod defaults;
 mod errors;
 mod explain;
 mod external;
