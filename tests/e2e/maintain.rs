@@ -185,6 +185,31 @@ fn columns_and_properties_are_changed() {
     assert_eq!(read_back("SELECT count(*) FROM t", &location), [["1"]]);
 }
 
+#[test]
+fn columns_that_are_not_named_take_their_defaults() {
+    let _turn = heavy();
+    let (table, location) = place("defaults");
+    execute(&format!(
+        "CREATE TABLE {table} (id BIGINT, n INT NOT NULL DEFAULT 5, s STRING DEFAULT 'it''s', p INT) PARTITIONED BY (p)
+           LOCATION '{location}';
+         INSERT INTO {table} (id, p) VALUES (1, 1);
+         INSERT INTO {table} VALUES (2, 6, NULL, 1);
+         ALTER TABLE {table} ADD COLUMN late INT;
+         INSERT INTO {table} (id, s, p) VALUES (3, 'own', 1)"
+    ));
+    let rows = [["1", "5", "it's", ""], ["2", "6", "", ""], ["3", "5", "own", ""]];
+    assert_eq!(read_back("SELECT id, n, s, late FROM t ORDER BY id", &location), rows);
+    let described = query(&format!("DESCRIBE {table}"));
+    let defaults: Vec<&str> = described.iter().map(|row| row[4].as_str()).collect();
+    assert_eq!(defaults, ["", "5", "'it''s'", "", ""]);
+    // A table that is made anew has those that it declares, and no others.
+    execute(&format!(
+        "CREATE OR REPLACE TABLE {table} (id BIGINT, n INT, s STRING DEFAULT 'new') LOCATION '{location}'"
+    ));
+    execute(&format!("INSERT INTO {table} (id) VALUES (1)"));
+    assert_eq!(read_back("SELECT id, n, s FROM t", &location), [["1", "", "new"]]);
+}
+
 const SOON: &str = "SET selvedge.vacuum.allow_short_retention = true";
 
 #[test]

@@ -15,7 +15,7 @@ use super::schema::{check_schema, fields_from_json, metadata_from_json, schema_t
 use crate::store::Location;
 
 /// The key of a column's default, in its metadata.
-pub(super) const DEFAULT_KEY: &str = "CURRENT_DEFAULT";
+pub const DEFAULT_KEY: &str = "CURRENT_DEFAULT";
 
 /// What a version says of its table.
 #[derive(Debug, Clone)]
@@ -95,7 +95,7 @@ fn partitions_last(fields: &Fields, partition_by: &[String]) -> Option<SchemaRef
     Some(Arc::new(Schema::new(data.chain(partitions).collect::<Vec<FieldRef>>())))
 }
 
-/// The new schema, with what the log says of columns that stay.
+/// The new schema, with what the log says of columns that stay. Defaults are given anew, or are gone.
 fn merged(raw: &Value, schema: &Schema) -> Result<Value, Failure> {
     let old: Value = raw
         .get("schemaString")
@@ -113,6 +113,7 @@ fn merged(raw: &Value, schema: &Schema) -> Result<Value, Failure> {
             now["type"] = before["type"].clone();
         }
         let mut metadata: Map<String, Value> = before["metadata"].as_object().cloned().unwrap_or_default();
+        metadata.remove(DEFAULT_KEY);
         for (key, value) in now["metadata"].as_object().cloned().unwrap_or_default() {
             // Plans hold texts alone: what is unchanged stays what it was.
             if metadata.get(&key).map(metadata_from_json).as_deref() != value.as_str() {

@@ -156,7 +156,11 @@ fn syntax_errors_say_where_and_what() {
         ("CREATE TABLE t", "SYNTAX_ERROR 1:15 expected columns or AS and a query, found the end of the statement"),
         ("CREATE TABLE t (a)", "SYNTAX_ERROR 1:17 expected a type for column a"),
         ("CREATE TABLE t (a INT, PRIMARY KEY (a))", "NOT_SUPPORTED 1:24 PRIMARY constraints are not supported"),
-        ("CREATE TABLE t (a INT DEFAULT 1)", "NOT_SUPPORTED 1:23 'DEFAULT 1' is not supported for a column"),
+        ("CREATE TABLE t (a INT UNIQUE)", "NOT_SUPPORTED 1:23 'UNIQUE' is not supported for a column"),
+        (
+            "CREATE EXTERNAL TABLE t (a INT DEFAULT 1) STORED AS PARQUET LOCATION '/x'",
+            "NOT_SUPPORTED 1:26 column a cannot have a default",
+        ),
         (
             "CREATE TABLE t (a INT) STORED AS CSV",
             "NOT_SUPPORTED 1:14 tables are written as Delta or plain Parquet only",

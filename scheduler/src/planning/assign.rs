@@ -18,6 +18,8 @@ pub(super) enum Origin {
     Query(usize),
     /// One value for all rows.
     Value(ScalarValue),
+    /// The column's default.
+    Default(Expr),
 }
 
 /// Projects `source` to exactly `targets`, in their order, with casts. `table` is for messages.
@@ -27,6 +29,7 @@ pub(super) fn fit(source: LogicalPlan, targets: &[(FieldRef, Origin)], table: &s
     for (field, origin) in targets {
         let expr = match origin {
             Origin::Value(value) => lit(value.clone()),
+            Origin::Default(expr) => cast(expr.clone(), field.data_type().clone()),
             Origin::Query(index) => {
                 let (qualifier, from) = source.schema().qualified_field(*index);
                 if !is_assignable(from.data_type(), field.data_type()) {

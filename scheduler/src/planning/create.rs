@@ -6,18 +6,18 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::{DdlStatement, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::{CreateExternalTable as DfCreateExternalTable, Statement as DfStatement};
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::{ColumnOption, Ident, ObjectName};
 use selvedge_engine::catalog::{Format, TableDef, TableName};
 use selvedge_engine::delta::{DeltaSnapshot, is_delta_table};
 use selvedge_engine::error::classify;
-use selvedge_engine::sql::{CreateSchema, CreateTable, CreateTableAs, Drop, DropKind, TableColumns};
+use selvedge_engine::sql::{ColumnSpec, CreateSchema, CreateTable, CreateTableAs, Drop, DropKind, TableColumns};
 use selvedge_model::Failure;
 use selvedge_model::commit::WriteKind;
 
 use super::assign::{self, Origin};
 use super::statement::Context;
 use super::target::{self, Target};
-use super::{LogTarget, Planned, PlannedWrite, Rows, errors, managed, names, query};
+use super::{LogTarget, Planned, PlannedWrite, Rows, defaults, errors, managed, names, query};
 use crate::store::TableKind;
 
 pub(super) async fn schema(context: &Context<'_>, create: &CreateSchema) -> Result<Planned, Failure> {
@@ -32,6 +32,14 @@ pub(super) async fn table(context: &Context<'_>, create: &CreateTable) -> Result
     let format = format(context, create.format.as_ref())?;
     let location = target::table_location(context.planner, &name, create.location.as_deref())?;
     let (schema, partition_by) = declared(context, &create.name, &create.columns).await?;
+    let schema = match create.columns.columns.iter().find(|spec| defaults::of_spec(spec).is_some()) {
+        Some(spec) if format != Format::Delta => {
+            let cause = format!("column {} cannot have a default: only managed tables keep them", spec.name);
+            return Err(Failure::user("NOT_SUPPORTED", cause).at(context.statement.place_of_ident(&spec.name)));
+        }
+        Some(_) => defaults::with_declared(context, &schema, &create.columns.columns, &partition_by)?,
+        None => schema,
+    };
     let def = TableDef { name, format, location, schema, partition_by, options: BTreeMap::new() };
     match format {
         Format::Delta => empty(context, create, def).await,
@@ -175,7 +183,7 @@ pub(super) async fn arrow_schema(
     }
     let statement = DfStatement::CreateExternalTable(DfCreateExternalTable {
         name: name.clone(),
-        columns: columns.columns.clone(),
+        columns: columns.columns.iter().map(without_default).collect(),
         file_type: "PARQUET".to_owned(),
         locations: vec!["declared".to_owned()],
         table_partition_cols: Vec::new(),
@@ -195,6 +203,12 @@ pub(super) async fn arrow_schema(
         }
         _ => Err(Failure::internal("INTERNAL", "declared columns were not planned as a table")),
     }
+}
+
+/// Defaults are looked at for themselves.
+fn without_default(spec: &ColumnSpec) -> ColumnSpec {
+    let options = spec.options.iter().filter(|o| !matches!(o.option, ColumnOption::Default(_)));
+    ColumnSpec { options: options.cloned().collect(), ..spec.clone() }
 }
 
 fn duplicate<'a>(idents: impl Iterator<Item = &'a Ident>) -> Option<&'a Ident> {

@@ -1,6 +1,6 @@
 //! `INSERT INTO` and `INSERT OVERWRITE`.
 
-use datafusion::arrow::datatypes::FieldRef;
+use datafusion::arrow::datatypes::{FieldRef, Schema};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
 use selvedge_engine::catalog::{Format, TableDef, TableName};
@@ -13,7 +13,7 @@ use super::assign::{self, Origin};
 use super::partition::{self, AtIdent, PartitionClause};
 use super::statement::Context;
 use super::target::{self, Target};
-use super::{LogTarget, PlannedWrite, Planner, managed, names, query, resolve};
+use super::{LogTarget, PlannedWrite, Planner, defaults, managed, names, query, resolve};
 
 pub(super) async fn plan(context: &Context<'_>, insert: &Insert) -> Result<PlannedWrite, Failure> {
     let name = names::table(context.statement, &insert.table)?;
@@ -24,10 +24,12 @@ pub(super) async fn plan(context: &Context<'_>, insert: &Insert) -> Result<Plann
     };
     let def = writable(context.planner, &name).map_err(at_table)?;
     let opened = managed::open(context.planner, &def).await.map_err(at_table)?;
+    let logged = opened.as_ref().map_or_else(|| def.schema.clone(), |snapshot| snapshot.schema().clone());
     let def = managed::current(def, opened.as_ref());
     let clause = partition::resolve(insert, &def).map_err(at_name)?;
     let source = query::positional_source(context, &insert.source).await?;
-    let targets = targets(insert, &def, &clause, &source).map_err(at_name)?;
+    let absent = |field: &FieldRef| absent(context, field, &def, &logged);
+    let targets = targets(insert, &def, &clause, &source, absent).map_err(at_name)?;
     let kind = partition::write_kind(insert.overwrite, &clause, &def);
     let input = assign::fit(source, &targets, &def.name.to_string()).map_err(at_table)?;
     let log = match def.format {
@@ -68,6 +70,7 @@ fn targets(
     def: &TableDef,
     clause: &PartitionClause,
     source: &LogicalPlan,
+    absent: impl Fn(&FieldRef) -> Result<Origin, Failure>,
 ) -> Result<Vec<(FieldRef, Origin)>, AtIdent> {
     let given = source.schema().fields().len();
     let wanted = wanted(insert, def, clause)?;
@@ -81,7 +84,7 @@ fn targets(
         let origin = match (fixed, position) {
             (Some(fixed), _) => Origin::Value(fixed.value.clone()),
             (None, Some(position)) => Origin::Query(position),
-            (None, None) => Origin::Value(absent(field, def).map_err(|f| (f, None))?),
+            (None, None) => absent(field).map_err(|f| (f, None))?,
         };
         targets.push((field.clone(), origin));
     }
@@ -123,19 +126,23 @@ fn wanted(insert: &Insert, def: &TableDef, clause: &PartitionClause) -> Result<V
     Ok(wanted)
 }
 
-/// What a column gets that is not listed.
-fn absent(field: &FieldRef, def: &TableDef) -> Result<ScalarValue, Failure> {
+/// What a column gets that is not listed: its default, or NULL. `logged` are the columns as the table's log has them.
+fn absent(context: &Context<'_>, field: &FieldRef, def: &TableDef, logged: &Schema) -> Result<Origin, Failure> {
     let (name, table) = (field.name(), &def.name);
     if def.partition_by.contains(name) {
         let cause = format!("partition column {name} of {table} is not listed");
         let hint = format!("List it, or give its value: PARTITION ({name} = '...').");
         return Err(Failure::user("SCHEMA_MISMATCH", cause).with_hint(hint));
     }
+    if let Some(expr) = defaults::of_column(&context.state, logged, name)? {
+        return Ok(Origin::Default(expr));
+    }
     if !field.is_nullable() {
         let cause = format!("column {name} of {table} is NOT NULL and is not listed");
         return Err(Failure::user("SCHEMA_MISMATCH", cause).with_hint("List it, and give it a value."));
     }
-    ScalarValue::try_from(field.data_type()).map_err(|e| Failure::internal("INTERNAL", e.to_string()))
+    let null = ScalarValue::try_from(field.data_type());
+    null.map(Origin::Value).map_err(|e| Failure::internal("INTERNAL", e.to_string()))
 }
 
 fn count_mismatch(given: usize, wanted: &[String], def: &TableDef, clause: &PartitionClause) -> Failure {

@@ -14,6 +14,7 @@ mod contract;
 mod copy;
 mod create;
 mod dataframe;
+mod defaults;
 mod errors;
 mod expect;
 mod explain;

@@ -6,7 +6,7 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::sql::sqlparser::ast::ObjectName;
 use selvedge_engine::catalog::TableName;
-use selvedge_engine::delta::DeltaTable;
+use selvedge_engine::delta::{DEFAULT_KEY, DeltaTable};
 use selvedge_engine::error::nearest;
 use selvedge_engine::sql::Show;
 use selvedge_model::Failure;
@@ -65,17 +65,22 @@ pub(super) async fn describe(context: &Context<'_>, name: &ObjectName) -> Result
     let at_name = |f: Failure| f.at(context.statement.place_of_name(name));
     let table = names::table(context.statement, name)?;
     let provider = resolve::provider(context.planner, &table).await.map_err(at_name)?;
-    let partition_by = match provider.downcast_ref::<DeltaTable>() {
-        Some(table) => table.snapshot().partition_by().to_vec(),
-        None => partition_columns(context, &table),
+    let (partition_by, logged) = match provider.downcast_ref::<DeltaTable>() {
+        Some(table) => (table.snapshot().partition_by().to_vec(), table.snapshot().schema().clone()),
+        None => (partition_columns(context, &table), Arc::new(Schema::empty())),
+    };
+    let default = |name: &str| {
+        let known = logged.field_with_name(name).ok().and_then(|field| field.metadata().get(DEFAULT_KEY).cloned());
+        known.unwrap_or_default()
     };
     let schema = provider.schema();
     let rows = schema.fields().iter().map(|field| {
         let nullable = if field.is_nullable() { "YES" } else { "NO" };
         let partition = if partition_by.contains(field.name()) { "YES" } else { "NO" };
-        vec![field.name().clone(), field.data_type().to_string(), nullable.to_owned(), partition.to_owned()]
+        let (name, data_type) = (field.name().clone(), field.data_type().to_string());
+        vec![name, data_type, nullable.to_owned(), partition.to_owned(), default(field.name())]
     });
-    done(&["column", "type", "nullable", "partition"], rows.collect())
+    done(&["column", "type", "nullable", "partition", "default"], rows.collect())
 }
 
 fn partition_columns(context: &Context<'_>, table: &TableName) -> Vec<String> {

@@ -130,7 +130,7 @@ impl Front {
             let at = self.parser.peek_token().span.start;
             let Some(option) = self.parser.parse_optional_column_option()? else { break };
             match option {
-                ColumnOption::NotNull | ColumnOption::Null => {
+                ColumnOption::NotNull | ColumnOption::Null | ColumnOption::Default(_) => {
                     options.push(datafusion::sql::sqlparser::ast::ColumnOptionDef { name: None, option });
                 }
                 ColumnOption::Comment(_) => {}
@@ -183,6 +183,19 @@ impl Front {
             key.push_str(&self.parser.parse_identifier()?.value);
         }
         Ok(key.to_lowercase())
+    }
+}
+
+/// Refuses defaults where there can be none.
+pub(super) fn without_defaults(columns: &[ColumnSpec], what: &str) -> Result<(), Problem> {
+    let has_default =
+        |column: &&ColumnSpec| column.options.iter().any(|o| matches!(o.option, ColumnOption::Default(_)));
+    match columns.iter().find(has_default) {
+        None => Ok(()),
+        Some(column) => {
+            let cause = format!("column {} cannot have a default: {what}", column.name);
+            Err(Problem::unsupported(cause, column.name.span.start))
+        }
     }
 }
 

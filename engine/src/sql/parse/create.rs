@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token};
 use super::super::statement::{
     ColumnSpec, CreateExternalTable, CreateSchema, CreateTable, CreateTableAs, CreateView, StatementKind, TableColumns,
 };
-use super::clauses::{Clauses, PartitionColumn};
+use super::clauses::{Clauses, PartitionColumn, without_defaults};
 use super::front::{Front, found, keyword};
 use super::problem::Problem;
 
@@ -155,6 +155,7 @@ fn external(head: TableHead, clauses: Clauses) -> Result<StatementKind, Problem>
     };
     let Some(format) = clauses.format else { return Err(missing("STORED AS PARQUET, CSV, JSON or AVRO")) };
     let Some(location) = clauses.location else { return Err(missing("LOCATION '...'")) };
+    without_defaults(&head.columns, "an external table says what is there")?;
     let partition_by = clauses.partition_by.unwrap_or_default();
     let columns = match head.columns.is_empty() {
         // Without declared columns, the types of partition columns may still be given.

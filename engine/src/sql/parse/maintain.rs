@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::super::maintenance::{Maintenance, MaintenanceTask, Property};
 use super::super::statement::{ColumnSpec, StatementKind};
+use super::clauses::without_defaults;
 use super::front::{Front, found, keyword};
 use super::problem::Problem;
 use crate::delta::{VersionSpec, at_version};
@@ -159,6 +160,7 @@ impl Front {
             let cause = format!("expected a type for column {}", column.name);
             return Err(Problem::syntax(cause, column.name.span.start));
         }
+        without_defaults(&columns, "the rows that are there would not have it")?;
         let next = self.parser.peek_token();
         if matches!(keyword(&next), Keyword::FIRST | Keyword::AFTER) {
             let cause = "a column is added after all others, before the partition columns";

@@ -120,6 +120,7 @@ fn errors_say_where_and_what() {
         ("ALTER TABLE t ADD PARTITION (a = 1)", "NOT_SUPPORTED 1:19 ALTER TABLE ... PARTITION is not supported"),
         ("ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)", "NOT_SUPPORTED 1:19 ALTER TABLE ... CONSTRAINT is not"),
         ("ALTER TABLE t ADD COLUMNS (a)", "SYNTAX_ERROR 1:28 expected a type for column a"),
+        ("ALTER TABLE t ADD COLUMN a INT DEFAULT 1", "NOT_SUPPORTED 1:26 column a cannot have a default: the rows"),
         ("ALTER TABLE t ADD COLUMN a INT AFTER b", "NOT_SUPPORTED 1:32 a column is added after all others"),
         ("ALTER TABLE t SET TBLPROPERTIES ('a')", "SYNTAX_ERROR 1:37 expected a value for a, found )"),
         ("ALTER TABLE t SET TBLPROPERTIES ('a' = b)", "SYNTAX_ERROR 1:40 expected a value for a, found b"),

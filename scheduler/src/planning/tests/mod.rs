@@ -12,6 +12,7 @@ use selvedge_engine::store::StoreOptions;
 use super::*;
 
 mod dataframe;
+mod defaults;
 mod delta;
 mod dml;
 mod expect;
