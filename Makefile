@@ -62,6 +62,7 @@ bench: tools ## TPC-H at SF (default 10) beside single-process DataFusion, then 
 		$(CARGO) build --locked --release --workspace --bins
 	@scripts/step.sh "TPC-H SF$(SF)" $(CARGO_TARGET_DIR)/release/selvedge-bench tpch --sf $(SF) $(BENCH_FLAGS)
 	@scripts/step.sh "ETL write SF$(SF)" $(CARGO_TARGET_DIR)/release/selvedge-bench etl --sf $(SF) $(BENCH_FLAGS)
+	@scripts/step.sh "Managed tables SF$(SF)" $(CARGO_TARGET_DIR)/release/selvedge-bench tables --sf $(SF) $(BENCH_FLAGS)
 
 cluster: tools build ## Starts SeaweedFS, a scheduler and two executors on this machine; Ctrl-C ends them.
 	@scripts/cluster.sh

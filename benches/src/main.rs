@@ -1,7 +1,7 @@
 //! `selvedge-bench`: Selvedge on a cluster of processes beside DataFusion alone in one process, same data, same cores, same
 //! run. Prints a table of ratios and writes JSON.
 //!
-//! `stage` prepares data and cluster, `ours` and `alone` run statements, `tpch` and `etl` are the two benchmarks, `peers`
+//! `stage` prepares data and cluster, `ours` and `alone` run statements, `tpch`, `etl` and `tables` are the benchmarks, `peers`
 //! runs other engines when they are installed, `report` prints.
 
 mod alone;
@@ -12,6 +12,7 @@ mod ours;
 mod peers;
 mod report;
 mod stage;
+mod tables;
 mod tpch;
 
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let result = match &benchmark {
         Benchmark::Tpch(tpch) => tpch::run(tpch),
         Benchmark::Etl(etl) => etl::run(etl),
+        Benchmark::Tables(tables) => tables::run(tables),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

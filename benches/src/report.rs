@@ -81,6 +81,8 @@ pub struct Report {
     latency_ms: u64,
     lines: Vec<Line>,
     peer_totals: BTreeMap<String, f64>,
+    /// What the second column is.
+    beside: &'static str,
     #[serde(skip)]
     json: Option<std::path::PathBuf>,
 }
@@ -113,7 +115,13 @@ impl Machine {
 impl Report {
     /// An empty one.
     pub fn new(benchmark: &'static str, setup: &Setup) -> Self {
+        Self::beside(benchmark, setup, "DataFusion s")
+    }
+
+    /// An empty one whose second column is something else.
+    pub fn beside(benchmark: &'static str, setup: &Setup, beside: &'static str) -> Self {
         Self {
+            beside,
             benchmark,
             machine: Machine::here(),
             scale_factor: setup.sf,
@@ -131,7 +139,7 @@ impl Report {
 
     /// Takes a line; says it at once.
     pub fn add(&mut self, line: Line) {
-        eprintln!("  ours {}  DataFusion alone {}  {}", seconds(line.ours), seconds(line.alone), line.note);
+        eprintln!("  ours {}  {} {}  {}", seconds(line.ours), self.beside, seconds(line.alone), line.note);
         self.lines.push(line);
     }
 
@@ -187,7 +195,7 @@ impl Report {
         let mut table = Table::new();
         table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
         let peers: Vec<&String> = self.peer_totals.keys().collect();
-        let heads = ["", "Selvedge s", "DataFusion s", "ratio", "rows", "same"].map(str::to_owned);
+        let heads = ["", "Selvedge s", self.beside, "ratio", "rows", "same"].map(str::to_owned);
         table.set_header(heads.into_iter().chain(peers.iter().map(|p| format!("{p} s"))).chain(["note".to_owned()]));
         for line in &self.lines {
             let same = line.same.map_or("-", |same| if same { "yes" } else { "NO" });

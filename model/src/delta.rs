@@ -53,6 +53,13 @@ impl PartitionSet {
         Self { leading: leading.into_iter().collect() }
     }
 
+    /// The partitions of both.
+    #[must_use]
+    pub fn union(mut self, other: Self) -> Self {
+        self.leading.extend(other.leading);
+        self
+    }
+
     /// Whether a partition is among them.
     pub fn contains(&self, key: &[Option<String>]) -> bool {
         (0..=key.len()).any(|n| key.get(..n).is_some_and(|leading| self.leading.contains(leading)))

@@ -68,6 +68,8 @@ fn partitions_are_found_by_their_leading_values() {
     assert!(!set.contains(&two("2", Some("x"))) && !set.contains(&[]) && !set.contains(&two("10", None)));
     assert!(PartitionSet::everything().contains(&[]) && PartitionSet::everything().contains(&two("9", None)));
     assert!(!PartitionSet::none().contains(&[]));
+    let both = set.union(PartitionSet::of([key("7")]));
+    assert!(both.contains(&key("1")) && both.contains(&key("7")) && !both.contains(&key("8")));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! For tests only: `SELVEDGE_FAULT=STEP[:N]` in the environment of `selvedge scheduler` aborts it when it reaches the step for
 //! the N-th time (the first unless said). Without the variable every step is passed. `selvedge scheduler --list-faults`
-//! prints the names, so that a test goes through all of them without a list of its own.
+//! prints the names and what passes them, so that a test goes through all of them without a list of its own.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -60,6 +60,16 @@ impl Step {
         Self::JournalClosed,
         Self::CatalogWritten,
     ];
+
+    /// What passes it: a publish of whatever kind, one of plain files, one to a log, or a change of the catalog.
+    pub fn passed_by(self) -> &'static str {
+        match self {
+            Self::FirstRemoved | Self::FilesRemoved => "files",
+            Self::LogCommitted => "log",
+            Self::CatalogWritten => "catalog",
+            _ => "publish",
+        }
+    }
 
     /// The name that arms it.
     pub fn name(self) -> &'static str {

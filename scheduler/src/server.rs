@@ -28,7 +28,7 @@ use tonic_health::server::HealthReporter;
 use crate::api::Api;
 use crate::ballista::{FleetFacade, Host, HostOptions};
 use crate::catalog::DurableCatalog;
-use crate::commit::Publishes;
+use crate::commit::{self, Publishes};
 use crate::config::SchedulerOptions;
 use crate::driver::{Driver, DriverOptions};
 use crate::error::SchedulerError;
@@ -151,6 +151,7 @@ async fn assemble(options: SchedulerOptions) -> Result<Parts, SchedulerError> {
     catalog.load(&planner).await?;
     let publishes = Publishes::new(engine.stores().clone(), store, catalog);
     publishes.recover().await?;
+    commit::sweep_dead(&host, &publishes).await?;
     let parts = (Arc::clone(&host), Arc::clone(&book), Arc::clone(&metrics));
     let driver = Driver::new(driver_options, engine, parts.0, planner, publishes, parts.1, parts.2);
     Ok(Parts { api: Api::new(driver), book, host, metrics })

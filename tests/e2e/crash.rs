@@ -1,5 +1,5 @@
-//! The scheduler ends, as if killed, at each named step of a publish, and is started again: the table is exactly as before or
-//! exactly as after, nothing is doubled, and nothing staged is left.
+//! The scheduler ends, as if killed, at each named step of a publish, to plain files and to a managed table, and is started
+//! again: the table is exactly as before or exactly as after, nothing is doubled, and nothing staged is left.
 //!
 //! The steps are those that the binary lists (`selvedge scheduler --list-faults`), so that a new one is tried without a word
 //! here.
@@ -7,23 +7,26 @@
 use std::path::Path;
 
 use selvedge_tests::cli::Selvedge;
-use selvedge_tests::cluster::{Cluster, ClusterOptions};
+use selvedge_tests::cluster::{Cluster, ClusterOptions, eventually};
+use selvedge_tests::fail;
 use selvedge_tests::readback::{Source, duckdb};
 
 use crate::stage::{BUCKET, LONG, S3, heavy, unique};
 
 /// The one step at which nothing is recorded yet: the statement has never been.
 const BEFORE_THE_RECORD: &str = "publish-decided";
-/// Not a step of this publish: it belongs to DDL.
-const DDL: &str = "catalog-written";
 
 const BEFORE: [[&str; 3]; 4] = [["1", "old", "a"], ["2", "old", "b"], ["3", "old", "c"], ["4", "old", "d"]];
 const AFTER: [[&str; 3]; 4] = [["10", "new", "a"], ["20", "new", "b"], ["30", "new", "c"], ["4", "old", "d"]];
 
-fn steps() -> Vec<String> {
+/// The steps that something passes: `files` and `log` pass those of every publish, too.
+fn steps(of: &str) -> Vec<String> {
     let listed = Selvedge::new().unwrap().run(&["scheduler", "--list-faults"]).unwrap().succeeded().unwrap();
-    let steps: Vec<String> = listed.stdout.lines().map(str::to_owned).collect();
-    assert!(steps.len() >= 7 && steps.iter().any(|s| s == BEFORE_THE_RECORD), "{steps:?}");
+    let all: Vec<(&str, &str)> = listed.stdout.lines().map(|line| line.split_once('\t').unwrap()).collect();
+    let passes = |by: &str| by == of || (by == "publish" && of != "catalog");
+    let steps: Vec<String> = all.iter().filter(|(_, by)| passes(by)).map(|(step, _)| (*step).to_owned()).collect();
+    assert!(of == "catalog" || steps.len() >= 7 && steps.iter().any(|s| s == BEFORE_THE_RECORD), "{all:?}");
+    assert!(!steps.is_empty());
     steps
 }
 
@@ -42,9 +45,9 @@ fn crash(cluster: &mut Cluster, step: &str, sql: &str) {
 }
 
 /// Rows as another engine and as our own find them.
-fn expect_rows(cluster: &Cluster, table: &str, location: &str, expected: &[[&str; 3]], step: &str) {
+fn expect_rows(cluster: &Cluster, (kind, table): (Kind, &str), location: &str, expected: &[[&str; 3]], step: &str) {
     let sql = "SELECT id, version, CAST(p AS VARCHAR) FROM t ORDER BY p, id";
-    let found = duckdb(sql, &[Source::new("t", location)], Some(&S3.access())).unwrap();
+    let found = duckdb(sql, &[kind.source(location)], Some(&S3.access())).unwrap();
     assert_eq!(found.rows, expected, "{step}, read by DuckDB");
     let own = cluster.cli().unwrap().query(&format!("SELECT id, version, p FROM {table} ORDER BY p, id")).unwrap();
     assert_eq!(own.rows, expected, "{step}, read by Selvedge");
@@ -71,33 +74,75 @@ fn walk(directory: &Path, found: &mut Vec<String>) {
     }
 }
 
-fn overwrite_crashes(cluster: &mut Cluster, step: &str, table: &str, location: &str) {
+/// What is told apart of the two formats.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Files,
+    Managed,
+}
+
+impl Kind {
+    fn create(self, table: &str, location: &str) -> String {
+        let (external, format) = match self {
+            Self::Files => ("EXTERNAL ", "PARQUET"),
+            Self::Managed => ("", "DELTA"),
+        };
+        format!(
+            "CREATE {external}TABLE {table} (id BIGINT, version VARCHAR, p VARCHAR) STORED AS {format} PARTITIONED BY (p)
+               LOCATION '{location}'"
+        )
+    }
+
+    fn source(self, location: &str) -> Source {
+        match self {
+            Self::Files => Source::new("t", location),
+            Self::Managed => Source::delta("t", location),
+        }
+    }
+
+    /// The data files that are to be there, apart from the log: a managed table keeps those that were replaced.
+    fn files(self) -> usize {
+        match self {
+            Self::Files => 4,
+            Self::Managed => 7,
+        }
+    }
+}
+
+fn overwrite_crashes(cluster: &mut Cluster, kind: Kind, step: &str, table: &str, location: &str) {
     execute(
         cluster,
         &format!(
-            "CREATE EXTERNAL TABLE {table} (id BIGINT, version VARCHAR, p VARCHAR) STORED AS PARQUET PARTITIONED BY (p)
-               LOCATION '{location}';
-             INSERT INTO {table} SELECT column1, 'old', column2 FROM (VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'))"
+            "{};
+             INSERT INTO {table} SELECT column1, 'old', column2 FROM (VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'))",
+            kind.create(table, location)
         ),
     );
     let overwrite = format!(
         "INSERT OVERWRITE {table} SELECT column1, 'new', column2 FROM (VALUES (10, 'a'), (20, 'b'), (30, 'c'))"
     );
     crash(cluster, step, &overwrite);
-    // Only what was recorded is carried on. What was staged before is hidden, and is for the sweeper.
+    // Only what was recorded is carried on. What was staged before is hidden, and is swept later.
     let never = step == BEFORE_THE_RECORD;
-    expect_rows(cluster, table, location, if never { &BEFORE } else { &AFTER }, step);
-    let files = everything(location);
-    assert!(never || files.len() == 4, "{step}: {files:?}");
+    expect_rows(cluster, (kind, table), location, if never { &BEFORE } else { &AFTER }, step);
+    let files: Vec<String> = everything(location).into_iter().filter(|f| !f.contains("_delta_log")).collect();
+    assert!(never || files.len() == kind.files(), "{step}: {files:?}");
     assert!(never || files.iter().all(|f| !f.contains("staging")), "{step}: {files:?}");
+    if never {
+        eventually(LONG, || match everything(location).iter().find(|f| f.contains("staging")) {
+            Some(left) => Err(fail(format!("{left} is still staged"))),
+            None => Ok(()),
+        })
+        .unwrap();
+    }
     // And the table is as good as any.
     execute(cluster, &overwrite);
-    expect_rows(cluster, table, location, &AFTER, &format!("again after {step}"));
+    expect_rows(cluster, (kind, table), location, &AFTER, &format!("again after {step}"));
 }
 
-fn ddl_crashes(cluster: &mut Cluster, table: &str, location: &str) {
+fn ddl_crashes(cluster: &mut Cluster, step: &str, table: &str, location: &str) {
     let create = format!("CREATE EXTERNAL TABLE {table} (a BIGINT) STORED AS PARQUET LOCATION '{location}'");
-    crash(cluster, DDL, &create);
+    crash(cluster, step, &create);
     assert_eq!(cluster.cli().unwrap().query(&format!("SELECT count(*) FROM {table}")).unwrap().single().unwrap(), "0");
 }
 
@@ -105,13 +150,19 @@ fn crash_everywhere(location: impl Fn(&Cluster, &str) -> String) {
     let _turn = heavy();
     let options = ClusterOptions { s3: Some(S3.access()), executors: 1, ..Default::default() };
     let mut cluster = Cluster::start(options).unwrap();
-    for step in steps() {
+    let place = |cluster: &Cluster| {
         let table = unique("crash");
-        let location = location(&cluster, &table);
-        match step.as_str() {
-            DDL => ddl_crashes(&mut cluster, &table, &location),
-            step => overwrite_crashes(&mut cluster, step, &table, &location),
+        (table.clone(), location(cluster, &table))
+    };
+    for (of, kind) in [("files", Kind::Files), ("log", Kind::Managed)] {
+        for step in steps(of) {
+            let (table, location) = place(&cluster);
+            overwrite_crashes(&mut cluster, kind, &step, &table, &location);
         }
+    }
+    for step in steps("catalog") {
+        let (table, location) = place(&cluster);
+        ddl_crashes(&mut cluster, &step, &table, &location);
     }
 }
 

@@ -10,15 +10,18 @@
     reason = "the whole crate is tests: a panic with its message is how they fail"
 )]
 
+mod adopted;
 mod bad_input;
 mod cancel;
 mod crash;
+mod dml;
 mod drain;
 mod example_jobs;
 mod expect;
 mod interrupt;
 mod joins;
 mod lost_messages;
+mod managed;
 mod nobody_there;
 mod observability;
 mod oracles;

@@ -16,7 +16,7 @@ use selvedge_tests::tpch;
 pub const LONG: Duration = Duration::from_secs(300);
 
 pub const BUCKET: &str = "e2e";
-pub const SCALE: f64 = 0.1;
+const SCALE: f64 = 0.1;
 
 pub static S3: LazyLock<SeaweedFs> = LazyLock::new(|| {
     let server = SeaweedFs::start().unwrap();
@@ -25,7 +25,10 @@ pub static S3: LazyLock<SeaweedFs> = LazyLock::new(|| {
 });
 
 /// The TPC-H data on the local disk.
-pub static DATA: LazyLock<PathBuf> = LazyLock::new(|| tpch::data(SCALE, 2).unwrap());
+pub static DATA: LazyLock<PathBuf> = LazyLock::new(|| {
+    let scale = std::env::var("SELVEDGE_TEST_SCALE").map_or(SCALE, |scale| scale.parse().unwrap());
+    tpch::data(scale, 2).unwrap()
+});
 
 /// The same data in the bucket: the root of its tables.
 pub static TPCH_URL: LazyLock<String> = LazyLock::new(|| {

@@ -13,17 +13,30 @@ use crate::{Outcome, cache, fail};
 const SCRIPT: &str = include_str!("readback.py");
 
 /// A table for the query: its name, and where its Parquet files are (`s3://...` or a local directory or file). Hive
-/// directories become columns.
+/// directories become columns; a Delta table's log says all of that itself.
 #[derive(Debug, Clone, Serialize)]
 pub struct Source {
     name: String,
     location: String,
+    delta: bool,
+    version: Option<i64>,
 }
 
 impl Source {
     /// A named location.
     pub fn new(name: &str, location: &str) -> Self {
-        Self { name: name.to_owned(), location: location.trim_end_matches('/').to_owned() }
+        Self { name: name.to_owned(), location: location.trim_end_matches('/').to_owned(), delta: false, version: None }
+    }
+
+    /// A Delta table, read by the Python package of that name: its newest version.
+    pub fn delta(name: &str, location: &str) -> Self {
+        Self { delta: true, ..Self::new(name, location) }
+    }
+
+    /// The same at a version.
+    #[must_use]
+    pub fn at_version(self, version: i64) -> Self {
+        Self { version: Some(version), ..self }
     }
 }
 
@@ -68,4 +81,21 @@ pub fn duckdb(sql: &str, sources: &[Source], s3: Option<&S3Access>) -> Outcome<R
         columns: answer.get("columns").map(strings).unwrap_or_default(),
         rows: rows.iter().map(strings).collect(),
     })
+}
+
+/// Runs a Python program in the tools' environment, with the access to `s3` as JSON in its first argument and `args` behind
+/// it; gives what it prints.
+pub fn python(program: &str, s3: &S3Access, args: &[&str]) -> Outcome<String> {
+    let options = serde_json::json!({
+        "AWS_ACCESS_KEY_ID": s3.key,
+        "AWS_SECRET_ACCESS_KEY": s3.secret,
+        "AWS_ENDPOINT_URL": s3.endpoint,
+        "AWS_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+    });
+    let output = Command::new(cache::python()?).args(["-c", program, &options.to_string()]).args(args).output()?;
+    if !output.status.success() {
+        return Err(fail(format!("the program failed:\n{}", String::from_utf8_lossy(&output.stderr))));
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }

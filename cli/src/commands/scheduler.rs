@@ -31,11 +31,11 @@ pub(super) async fn serve(flags: ServiceFlags, terminal: Terminal) -> Result<(),
     running.stopped().await.map_err(failed)
 }
 
-/// Prints the steps that a test may name, one a line.
+/// Prints the steps that a test may name and what passes them, one a line.
 pub(super) fn list_faults() -> Result<(), CliError> {
     let mut out = stdout();
     for step in fault::Step::ALL {
-        writeln!(out, "{step}")?;
+        writeln!(out, "{step}\t{}", step.passed_by())?;
     }
     Ok(())
 }

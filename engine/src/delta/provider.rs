@@ -92,7 +92,7 @@ impl DeltaTable {
     }
 
     /// Whether a filter asks for partition columns alone, so that it is answered by leaving out files.
-    fn decided_by_partitions(&self, filter: &Expr) -> bool {
+    pub fn decided_by_partitions(&self, filter: &Expr) -> bool {
         let names: Vec<&str> = self.partitions.iter().map(|f| f.name().as_str()).collect();
         !names.is_empty() && expr_applicable_for_cols(&names, filter)
     }
@@ -116,11 +116,7 @@ impl DeltaTable {
         let (on_partitions, others): (Vec<&Expr>, Vec<&Expr>) =
             filters.iter().partition(|f| self.decided_by_partitions(f));
         let files = by_partition(state, files, &self.partitions, &on_partitions)?;
-        let columns = self.table_schema.file_schema();
-        let known: Vec<Arc<Statistics>> = files
-            .iter()
-            .map(|file| Arc::new(with_partitions(file_statistics(file, columns), file.bytes, &file.partition)))
-            .collect();
+        let known: Vec<Arc<Statistics>> = files.iter().map(|file| self.known(file)).collect();
         if others.is_empty() {
             return Ok(files.into_iter().zip(known).collect());
         }
@@ -128,6 +124,52 @@ impl DeltaTable {
         let keeps = by_statistics(state, &known, &self.schema(), &others)?;
         let pairs = files.into_iter().zip(known).zip(keeps);
         Ok(pairs.filter_map(|(pair, keep)| keep.then_some(pair)).collect())
+    }
+
+    fn known(&self, file: &DeltaFile) -> Arc<Statistics> {
+        let of_columns = file_statistics(file, self.table_schema.file_schema());
+        Arc::new(with_partitions(of_columns, file.bytes, &file.partition))
+    }
+
+    /// A scan of all rows of some files.
+    pub(super) async fn scan_files(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+        files: &[DeltaFile],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let known = files.iter().map(|file| (file, self.known(file))).collect();
+        self.scan_known(state, projection, limit, known).await
+    }
+
+    async fn scan_known(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+        wanted: Vec<(&DeltaFile, Arc<Statistics>)>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if wanted.is_empty() {
+            return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema(), projection)?)));
+        }
+        let files =
+            wanted.into_iter().map(|(file, known)| self.partitioned(file, known)).collect::<Result<Vec<_>>>()?;
+        let total = summed(&files, &self.schema())?;
+        let partitions = state.config().target_partitions().max(1);
+        let groups = grouped(files, partitions, &self.schema())?;
+        let uncompressed = CompressionTypeVariant::UNCOMPRESSED;
+        let format = file_format(Format::Parquet, &BTreeMap::new(), uncompressed, state.config_options())
+            .map_err(EngineError::from)?;
+        let source = format.file_source(self.table_schema.clone());
+        let config = FileScanConfigBuilder::new(self.snapshot.location().store_url(), source)
+            .with_file_groups(groups)
+            .with_statistics(total)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        let plan = format.create_physical_plan(state, config).await?;
+        Ok(plan.repartitioned(partitions, state.config_options())?.unwrap_or(plan))
     }
 
     fn partitioned(&self, file: &DeltaFile, known: Arc<Statistics>) -> Result<PartitionedFile> {
@@ -169,25 +211,6 @@ impl TableProvider for DeltaTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let files = self.snapshot.files().await.map_err(EngineError::from)?;
         let wanted = self.found(state, &files, filters)?;
-        if wanted.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema(), projection)?)));
-        }
-        let files =
-            wanted.into_iter().map(|(file, known)| self.partitioned(file, known)).collect::<Result<Vec<_>>>()?;
-        let total = summed(&files, &self.schema())?;
-        let partitions = state.config().target_partitions().max(1);
-        let groups = grouped(files, partitions, &self.schema())?;
-        let uncompressed = CompressionTypeVariant::UNCOMPRESSED;
-        let format = file_format(Format::Parquet, &BTreeMap::new(), uncompressed, state.config_options())
-            .map_err(EngineError::from)?;
-        let source = format.file_source(self.table_schema.clone());
-        let config = FileScanConfigBuilder::new(self.snapshot.location().store_url(), source)
-            .with_file_groups(groups)
-            .with_statistics(total)
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .build();
-        let plan = format.create_physical_plan(state, config).await?;
-        Ok(plan.repartitioned(partitions, state.config_options())?.unwrap_or(plan))
+        self.scan_known(state, projection, limit, wanted).await
     }
 }

@@ -1,4 +1,4 @@
-//! The functions SQL may call: DataFusion's, and those of Spark whose names are free.
+//! The functions SQL may call: DataFusion's, and those of Spark whose names are free. And one of ours, for plans of `MERGE`.
 //!
 //! Where both have a name, DataFusion's meaning stands, so that a query gives the same rows as plain DataFusion. A plan
 //! names its functions when it travels, so one name must mean one function everywhere: a Spark function is taken whole or
@@ -10,14 +10,18 @@ use std::sync::Arc;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
+use super::merge_action::merge_action_udf;
+
 /// Scalar functions.
 pub(super) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    merge(
+    let mut functions = merge(
         SessionStateDefaults::default_scalar_functions(),
         datafusion_spark::all_default_scalar_functions(),
         |f| f.name(),
         |f| f.aliases(),
-    )
+    );
+    functions.push(merge_action_udf());
+    functions
 }
 
 /// Aggregate functions.

@@ -6,10 +6,12 @@
 mod engine;
 mod functions;
 mod memory;
+mod merge_action;
 mod settings;
 
 pub use engine::{ADAPTIVE_PLANNER_KEY, CATALOG_NAME, DEFAULT_SCHEMA, Engine, EngineOptions};
 pub use memory::BorrowingPool;
+pub use merge_action::{LEFT_OUT, merge_action};
 pub use settings::Settings;
 
 pub(crate) use settings::{broadcast_limit, hash_join_build_bytes};

@@ -17,7 +17,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
-use super::decode::{self, IpcStream};
+use super::decode::{self, Input, IpcStream};
 use super::error::ShuffleError;
 use super::fetch::Fetch;
 use super::paths;
@@ -59,20 +59,18 @@ pub(super) async fn open(store: &ShuffleStore, request: BlockRequest) -> Result<
 async fn open_slice(store: &ShuffleStore, request: BlockRequest) -> Result<Block> {
     let BlockRequest { location, counts, with_schema, .. } = request;
     let (writer, path) = paths::locate(&location)?;
-    let fetch = |path: &str, range: ByteRange| {
-        let sources = store.sources(&location, &writer, path);
-        sources.map(|sources| Fetch::new(path.to_owned(), sources, range, counts.clone()))
-    };
-    let index = store.indexes().get(fetch(&paths::sort_index(&path), whole())?).await?;
-    let range = index.range(location.partition_id.partition_id, &path)?;
-    let mut ipc = IpcStream::new(fetch(&path, ByteRange { start: range.start, end: Some(range.end) })?);
+    let index_path = paths::sort_index(&path);
+    let index_sources = store.sources(&location, &writer, &index_path)?;
+    let index = store.indexes().get(Fetch::new(index_path, index_sources, whole(), counts.clone())).await?;
+    let pieces = index.pieces(location.partition_id.partition_id, &path)?;
+    let sources = store.sources(&location, &writer, &path)?;
+    let mut ipc = IpcStream::framed(Fetch::of_pieces(path.clone(), sources.clone(), pieces, counts.clone()));
     let mut schema = None;
     if with_schema {
         schema = ipc.schema().await?;
         if schema.is_none() {
-            let header = index.header();
-            let header = fetch(&path, ByteRange { start: header.start, end: Some(header.end) })?;
-            schema = IpcStream::new(header).schema().await?;
+            let header = vec![index.header()];
+            schema = IpcStream::framed(Fetch::of_pieces(path, sources, header, counts)).schema().await?;
         }
     }
     Ok(Block { schema, batches: decode::batches(ipc) })
@@ -104,12 +102,12 @@ async fn open_file(store: &ShuffleStore, request: BlockRequest) -> Result<Block>
         let index = paths::range_index(&path);
         let sources = store.sources(&location, &writer, &index)?;
         let beside = PathBuf::from(paths::range_index(&data.to_string_lossy()));
-        save(&beside, &[], Fetch::new(index, sources, whole(), counts)).await?;
+        save(&beside, &[], Input::Plain(Fetch::new(index, sources, whole(), counts))).await?;
     }
     read_ipc_file(data, bound, Some(folder)).await
 }
 
-async fn save(to: &Path, head: &[u8], mut rest: Fetch) -> Result<()> {
+async fn save(to: &Path, head: &[u8], mut rest: Input) -> Result<()> {
     let mut file = tokio::fs::File::create(to).await?;
     file.write_all(head).await?;
     while let Some(piece) = rest.next().await? {

@@ -1,6 +1,6 @@
 //! Decodes Arrow IPC while it arrives: zero or more IPC streams one after another, as shuffle writers lay them down.
 //!
-//! Holds one piece of the transfer and one message, never a whole block. A block that ends inside a stream is damaged,
+//! Those of exchanges come in frames. Holds one piece of the transfer and one message, never a whole block. A block that ends inside a stream is damaged,
 //! also when it ends neatly between two messages. The IPC *file* format is read in `block.rs`.
 
 use arrow::array::RecordBatch;
@@ -8,17 +8,41 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
+use bytes::Bytes;
 use futures::StreamExt;
 
 use super::error::ShuffleError;
 use super::fetch::Fetch;
+use super::frames::Frames;
 
 /// The first bytes of the IPC file format.
 const FILE_MAGIC: &[u8] = b"ARROW1";
 
+/// Where the bytes come from.
+pub(super) enum Input {
+    Plain(Fetch),
+    Framed(Frames),
+}
+
+impl Input {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ShuffleError> {
+        match self {
+            Self::Plain(fetch) => fetch.next().await,
+            Self::Framed(frames) => frames.next().await,
+        }
+    }
+
+    fn path(&self) -> &str {
+        match self {
+            Self::Plain(fetch) => fetch.path(),
+            Self::Framed(frames) => frames.path(),
+        }
+    }
+}
+
 /// Decodes what a [`Fetch`] brings.
 pub(super) struct IpcStream {
-    fetch: Fetch,
+    input: Input,
     decoder: StreamDecoder,
     pending: Buffer,
     /// Whether any byte was seen: a slice of no bytes holds no stream, which is well. Of a whole file [`Fetch`] brings some.
@@ -27,14 +51,24 @@ pub(super) struct IpcStream {
 }
 
 impl IpcStream {
+    /// Of a file that one writer wrote from end to end.
     pub(super) fn new(fetch: Fetch) -> Self {
-        Self { fetch, decoder: StreamDecoder::new(), pending: Buffer::default(), begun: false, schema: None }
+        Self::of(Input::Plain(fetch))
+    }
+
+    /// Of a partition of an exchange.
+    pub(super) fn framed(fetch: Fetch) -> Self {
+        Self::of(Input::Framed(Frames::new(fetch)))
+    }
+
+    fn of(input: Input) -> Self {
+        Self { input, decoder: StreamDecoder::new(), pending: Buffer::default(), begun: false, schema: None }
     }
 
     /// Whether what comes is in the IPC file format, which cannot be decoded while it arrives.
     pub(super) async fn is_file_format(&mut self) -> Result<bool, ShuffleError> {
         while self.pending.len() < FILE_MAGIC.len() {
-            let Some(piece) = self.fetch.next().await? else { break };
+            let Some(piece) = self.input.next().await? else { break };
             self.begun = true;
             let head = [self.pending.as_slice(), piece.as_ref()].concat();
             self.pending = if self.pending.is_empty() { piece.into() } else { head.into() };
@@ -43,8 +77,8 @@ impl IpcStream {
     }
 
     /// Gives back the bytes seen so far and the rest of the transfer.
-    pub(super) fn into_bytes(self) -> (Buffer, Fetch) {
-        (self.pending, self.fetch)
+    pub(super) fn into_bytes(self) -> (Buffer, Input) {
+        (self.pending, self.input)
     }
 
     /// The next batch; none at the end.
@@ -53,7 +87,7 @@ impl IpcStream {
             if let Some(batch) = self.decode()? {
                 return Ok(Some(batch));
             }
-            match self.fetch.next().await? {
+            match self.input.next().await? {
                 Some(piece) => {
                     self.begun = true;
                     self.pending = piece.into();
@@ -69,7 +103,7 @@ impl IpcStream {
         while self.schema.is_none() {
             // One byte at a time stops right behind the schema, before a batch could be lost.
             if self.pending.is_empty() {
-                let Some(piece) = self.fetch.next().await? else { return Ok(None) };
+                let Some(piece) = self.input.next().await? else { return Ok(None) };
                 self.begun = true;
                 self.pending = piece.into();
             }
@@ -100,7 +134,7 @@ impl IpcStream {
     }
 
     fn damaged(&self, cause: &str) -> ShuffleError {
-        ShuffleError::Damaged { path: self.fetch.path().to_owned(), cause: cause.to_owned() }
+        ShuffleError::Damaged { path: self.input.path().to_owned(), cause: cause.to_owned() }
     }
 }
 

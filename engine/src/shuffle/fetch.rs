@@ -1,4 +1,4 @@
-//! The bytes of one file's range, from wherever they can be had.
+//! The bytes of one file's range, or of some pieces of it, from wherever they can be had.
 //!
 //! A whole file is never empty, and one that comes so counts as not there: "no rows" would be a wrong answer. Whether what
 //! comes is whole is seen by its decoder. Files never change once written, so a transfer that breaks goes on at the next byte, from the same place or another.
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 
 use super::error::ShuffleError;
+use super::index::Piece;
 use super::peer::ByteRange;
 use super::source::{Chunks, ReadCounts, Source};
 
@@ -34,13 +35,27 @@ pub(super) struct Fetch {
     round: u32,
     cause: Option<io::Error>,
     ended: bool,
+    /// What follows the range under way.
+    pieces: std::vec::IntoIter<Piece>,
 }
 
 impl Fetch {
     /// Prepares to read `range` of the file at `path`; nothing is asked yet.
     pub(super) fn new(path: String, sources: Arc<[Source]>, range: ByteRange, counts: ReadCounts) -> Self {
         let ByteRange { start, end } = range;
-        Self { path, sources, counts, next: start, end, body: None, source: 0, round: 0, cause: None, ended: false }
+        let (body, cause, pieces) = Default::default();
+        Self { path, sources, counts, next: start, end, body, source: 0, round: 0, cause, ended: false, pieces }
+    }
+
+    /// Prepares to read pieces one after another.
+    pub(super) fn of_pieces(path: String, sources: Arc<[Source]>, pieces: Vec<Piece>, counts: ReadCounts) -> Self {
+        let nothing = ByteRange { start: 0, end: Some(0) };
+        Self { pieces: pieces.into_iter(), ..Self::new(path, sources, nothing, counts) }
+    }
+
+    /// How many bytes of the piece under way are still to come.
+    pub(super) fn piece_left(&self) -> u64 {
+        self.end.map_or(u64::MAX, |end| end.saturating_sub(self.next))
     }
 
     /// The file's path, for messages.
@@ -51,7 +66,13 @@ impl Fetch {
     /// The next piece; none at the end of the range.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ShuffleError> {
         loop {
-            if self.ended || self.end.is_some_and(|end| self.next >= end) {
+            if self.end.is_some_and(|end| self.next >= end) {
+                match self.pieces.next() {
+                    Some(Piece { start, end }) => (self.next, self.end, self.body) = (start, Some(end), None),
+                    None => self.ended = true,
+                }
+            }
+            if self.ended {
                 return Ok(None);
             }
             let step = match self.body.take() {

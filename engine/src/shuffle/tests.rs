@@ -1,4 +1,4 @@
-//! The store and the reader against files that Ballista's own writers wrote.
+//! The store and the reader against files that our exchange writer and Ballista's other writers wrote.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -90,11 +90,13 @@ fn work_dir(root: &Path, task_id: u32) -> String {
 async fn write_sorted_shuffle(root: &Path) {
     for id in 0..2u32 {
         let hash = Partitioning::Hash(vec![col("k", &schema()).unwrap()], PARTITIONS);
-        // A limit of one byte makes it spill, so that a slice holds several streams.
-        let config = SortShuffleConfig::new(true, 64).with_memory_limit_per_task_bytes(1);
-        let dir = work_dir(root, id);
-        let writer = SortShuffleWriterExec::try_new("j".into(), 1, source(id.into()), dir, hash, config).unwrap();
-        drive(Arc::new(writer.with_task_id(id as usize))).await;
+        let (input, config) = (source(id.into()), SortShuffleConfig::default());
+        let node = SortShuffleWriterExec::try_new("j".into(), 1, input, String::new(), hash, config).unwrap();
+        let path = root.join(REAL).join(data_path(&task(id), 0, Some(id.into()), true).unwrap());
+        let writer = ExchangeWriter::for_stage(&node).unwrap();
+        // Smaller batches than the reader's.
+        let context = SessionContext::new_with_config(SessionConfig::new_with_ballista().with_batch_size(10));
+        writer.write(&path, id.into(), context.task_ctx()).await.unwrap();
     }
 }
 

@@ -4,6 +4,7 @@
 //! catalog and plans nothing: the scheduler's `planning` comes next. Order of the files: `header`, `template`, `source`
 //! (where rendered text came from), `parse`, `statement`.
 
+mod change;
 mod expect;
 mod header;
 mod parse;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use selvedge_model::Failure;
 
+pub use change::{ChangedTable, Delete, Merge, MergeAction, MergeClause, MergeRows, SetColumn, Update};
 pub use expect::{DropExpect, Expect, ExpectRule};
 pub use header::Header;
 pub use source::ScriptSource;

@@ -9,6 +9,7 @@ use datafusion::common::Span;
 use datafusion::sql::sqlparser::ast::{ColumnDef, Ident, ObjectName, Query};
 use selvedge_model::Place;
 
+use super::change::{Delete, Merge, Update};
 use super::expect::{DropExpect, Expect};
 use super::source::ScriptSource;
 
@@ -77,6 +78,12 @@ pub enum StatementKind {
     Drop(Drop),
     /// `INSERT INTO`, `INSERT OVERWRITE`
     Insert(Insert),
+    /// `DELETE FROM`
+    Delete(Delete),
+    /// `UPDATE`
+    Update(Update),
+    /// `MERGE INTO`
+    Merge(Box<Merge>),
     /// `COPY TO`
     Copy(CopyTo),
     /// `SET key = value`
@@ -319,6 +326,9 @@ impl StatementKind {
             },
             Self::Insert(insert) if insert.overwrite => "INSERT OVERWRITE",
             Self::Insert(_) => "INSERT INTO",
+            Self::Delete(_) => "DELETE FROM",
+            Self::Update(_) => "UPDATE",
+            Self::Merge(_) => "MERGE INTO",
             Self::Copy(_) => "COPY",
             Self::Set { .. } => "SET",
             Self::Show(_) => "SHOW",
@@ -339,6 +349,9 @@ impl StatementKind {
             Self::CreateView(create) => name_text(&create.name),
             Self::Drop(drop) => name_text(&drop.name),
             Self::Insert(insert) => name_text(&insert.table),
+            Self::Delete(delete) => name_text(&delete.table.name),
+            Self::Update(update) => name_text(&update.table.name),
+            Self::Merge(merge) => name_text(&merge.table.name),
             Self::Copy(copy) => copy.target.clone(),
             Self::Expect(expect) => name_text(&expect.table),
             Self::DropExpect(drop) => name_text(&drop.table),

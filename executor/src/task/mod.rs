@@ -3,6 +3,7 @@
 //! `run.rs` is the life of one task, `stage.rs` its plan, `guard.rs` what really stops it, `failure.rs` what its errors mean.
 //! Nothing here talks to the scheduler.
 
+mod exchange;
 mod facts;
 mod failure;
 mod guard;

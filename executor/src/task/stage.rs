@@ -1,5 +1,5 @@
 //! One task's plan made ready to run: decoded, its shuffle readers replaced, its streams guarded, its files named after the
-//! attempt. Running it is left to Ballista's default engine; `run.rs` calls it.
+//! attempt. Running it is left to `exchange.rs` or to Ballista's default engine; `run.rs` calls it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use selvedge_model::{Failure, TaskRef};
 use tokio_util::sync::CancellationToken;
 
 use super::TaskRunner;
+use super::exchange::Exchange;
 use super::failure::failure_of;
 use super::guard::{Cause, guard};
 
@@ -45,16 +46,19 @@ impl Stage {
         // memory, and lives in one task.
         let plan = FilterPushdown::new_post_optimization().optimize(plan, context.session_config().options())?;
         let plan = guard(plan, stop, &cause)?;
-        let work_dir = runner.shuffle_dir.join(task_dir(&task));
-        let executor = DefaultExecutionEngine::new().create_query_stage_exec(
-            JobId::from(task.job_id.clone()),
-            definition.stage_id as usize,
-            definition.task_id as usize,
-            definition.global_output_partition_ids.iter().map(|id| *id as usize).collect(),
-            plan,
-            &work_dir.to_string_lossy(),
-            context.session_config(),
-        )?;
+        let data = data_path(&task, 0, Some(task.task_id.into()), true)?;
+        let executor: Arc<dyn QueryStageExecutor> = match Exchange::for_stage(&plan, runner.shuffle_dir.join(data)) {
+            Some(exchange) => Arc::new(exchange),
+            None => DefaultExecutionEngine::new().create_query_stage_exec(
+                JobId::from(task.job_id.clone()),
+                definition.stage_id as usize,
+                definition.task_id as usize,
+                definition.global_output_partition_ids.iter().map(|id| *id as usize).collect(),
+                plan,
+                &runner.shuffle_dir.join(task_dir(&task)).to_string_lossy(),
+                context.session_config(),
+            )?,
+        };
         Ok(Self { executor, context, task, cause })
     }
 

@@ -21,7 +21,7 @@ use super::turns::Turn;
 use crate::catalog::DurableCatalog;
 use crate::fault::{self, Step};
 use crate::runs::now_ms;
-use crate::store::{PublishEntry, Store};
+use crate::store::{PublishEntry, StagingRecord, Store};
 
 /// A start does not wait longer for one publish: its files' store may be away, and other tables are not.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
@@ -90,6 +90,15 @@ impl Publishes {
     /// Whether a publish is left: then its staging is not to be touched.
     pub fn is_left(&self, id: &PublishId) -> bool {
         self.left.lock().iter().any(|entry| entry.record.id == *id)
+    }
+
+    /// Records that a job is about to stage files at a location; [`super::sweep_later`] forgets it.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn stages(&self, job_id: &str, location: &Location) -> Result<(), Failure> {
+        let staging = StagingRecord { job_id: job_id.to_owned(), location: location.to_string() };
+        self.store.open_staging(&staging, now_ms()).await.map_err(|e| e.failure())
     }
 
     /// Waits until nobody publishes at a location.

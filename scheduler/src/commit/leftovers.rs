@@ -3,18 +3,22 @@
 //! The first sweep comes right after a failure or a cancel, the closing of the staging right after a publish. A task of an
 //! attempt that nobody waits for may still run then, open an upload, and be killed before it clears up. So the staging is
 //! swept again once no executor holds a task of the job. Nobody waits for that, and it ends in bounded time. Staging that a
-//! publish still needs is never touched: the end of that publish clears it.
+//! publish still needs is never touched: the end of that publish clears it. Which jobs may have staged what where is in the
+//! store from before their first task, so that a scheduler that was killed leaves nothing for ever.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use selvedge_engine::store::Location;
 use selvedge_engine::write;
+use selvedge_model::failure::HasFailure as _;
 use selvedge_model::liveness::Release;
 use selvedge_model::publish::PublishId;
+use selvedge_model::{Failure, StatementAttempt};
 
 use super::Publishes;
 use crate::ballista::Host;
+use crate::store::StagingRecord;
 
 /// How often executors' words are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -23,6 +27,8 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// An executor that was lost with a task may wake up and go on; one that holds a task for longer than this will not be
 /// waited for.
 const LIMIT: Duration = Duration::from_secs(600);
+/// How long executors may take to find a scheduler that was started again.
+const RETURN: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -69,7 +75,7 @@ pub fn sweep_later(host: Arc<Host>, publishes: Arc<Publishes>, id: PublishId, lo
                     }
                     is_swept = true;
                     if step == Step::SweepAndEnd {
-                        return;
+                        return forget(&publishes, &job_id).await;
                     }
                 }
                 Err(failure) => {
@@ -82,6 +88,34 @@ pub fn sweep_later(host: Arc<Host>, publishes: Arc<Publishes>, id: PublishId, lo
             }
         }
     });
+}
+
+async fn forget(publishes: &Publishes, job_id: &str) {
+    if let Err(error) = publishes.store.close_staging(job_id).await {
+        tracing::warn!(job_id, %error, "a swept staging is not forgotten; the next start sweeps it again");
+    }
+}
+
+/// Sweeps what jobs of an earlier scheduler staged: those that the store still names. Nobody else's: another scheduler that
+/// writes to the same place has a store of its own.
+///
+/// # Errors
+/// What the store says.
+pub async fn sweep_dead(host: &Arc<Host>, publishes: &Arc<Publishes>) -> Result<(), Failure> {
+    for StagingRecord { job_id, location } in publishes.store.stagings().await.map_err(|e| e.failure())? {
+        let (Some(ids), Ok(location)) = (StatementAttempt::parse_job_id(&job_id), Location::parse(&location)) else {
+            tracing::warn!(job_id, location, "a staging that makes no sense is left alone");
+            continue;
+        };
+        let id = PublishId { run: ids.run, statement: ids.statement };
+        let (host, publishes) = (Arc::clone(host), Arc::clone(publishes));
+        tokio::spawn(async move {
+            // Executors that still run tasks of it have come by then, and were told to stop.
+            tokio::time::sleep(RETURN).await;
+            sweep_later(host, publishes, id, location, job_id);
+        });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

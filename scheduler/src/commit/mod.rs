@@ -29,7 +29,7 @@ use selvedge_model::run::Counters;
 use selvedge_model::{Domain, Failure, Retry};
 
 pub use journal::Publishes;
-pub use leftovers::sweep_later;
+pub use leftovers::{sweep_dead, sweep_later};
 pub(crate) use roll_forward::is_clash;
 pub use turns::Turns;
 

@@ -38,6 +38,7 @@ impl Driver {
             return self.publish_nothing(run, ids, &write).await;
         }
         let job_id = ids.job_id();
+        self.publishes.stages(&job_id, &write.location).await?;
         let mut rows = Vec::new();
         let written = self.stage_and_publish(run, ids, state, &write, &mut rows).await;
         // What is recorded for publishing is still needed.
@@ -51,11 +52,7 @@ impl Driver {
         let Some(written) = written? else {
             return Ok(Done { message: format!("table {} was there already", write.target), ..Done::default() });
         };
-        let message = match write.done.is_empty() {
-            true => format!("{} written to {}", counted(written.rows_written, "row"), write.target),
-            false => write.done.clone(),
-        };
-        let message = self.with_unmet(run, ids, message);
+        let message = self.with_unmet(run, ids, told(&write, written.rows_written));
         Ok(Done { written, message, ..Done::default() })
     }
 
@@ -111,6 +108,17 @@ impl Driver {
             rows.extend(manifest_rows(&batch, partition.partition).map_err(|e| e.failure())?);
         }
         Ok(())
+    }
+}
+
+/// What a write did, for people.
+fn told(write: &PlannedWrite, rows: u64) -> String {
+    match write.rows {
+        Rows::Remaining { before } => {
+            format!("{} deleted from {}", counted(before.saturating_sub(rows), "row"), write.target)
+        }
+        _ if write.done.is_empty() => format!("{} written to {}", counted(rows, "row"), write.target),
+        _ => write.done.clone(),
     }
 }
 

@@ -8,7 +8,7 @@ use datafusion::logical_expr::{DdlStatement, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::{CreateExternalTable as DfCreateExternalTable, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use selvedge_engine::catalog::{Format, TableDef, TableName};
-use selvedge_engine::delta::DeltaSnapshot;
+use selvedge_engine::delta::{DeltaSnapshot, is_delta_table};
 use selvedge_engine::error::classify;
 use selvedge_engine::sql::{CreateSchema, CreateTable, CreateTableAs, Drop, DropKind, TableColumns};
 use selvedge_model::Failure;
@@ -98,6 +98,10 @@ async fn in_place_of(
 ) -> Result<Option<Arc<DeltaSnapshot>>, Failure> {
     if !or_replace {
         target::empty_only(context.planner, &def.location, EMPTY_HINT).await?;
+        if is_delta_table(context.planner.engine.stores(), &def.location).await? {
+            let cause = format!("there is a Delta table at {} already", def.location);
+            return Err(Failure::user("TABLE_EXISTS", cause).with_hint(EMPTY_HINT));
+        }
         return Ok(None);
     }
     if let Some(old) = context.planner.engine.catalog().table(&def.name)

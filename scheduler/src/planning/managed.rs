@@ -62,6 +62,23 @@ impl LogTarget {
         Ok(Self { base, reads, rewrites: None, changes_rows: true, replaces_columns: false, operation })
     }
 
+    /// A change of rows that are there. `rewrites` are the files whose remaining rows `input` has; none when it only adds
+    /// some. `reads` are the partitions in which the rows were looked for.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED_TABLE` or `APPEND_ONLY` when the table cannot be changed so.
+    pub(super) fn change(
+        base: Arc<DeltaSnapshot>,
+        input: &LogicalPlan,
+        reads: PartitionSet,
+        rewrites: Option<BTreeSet<String>>,
+        operation: Operation,
+    ) -> Result<Self, Failure> {
+        let base = oldest_read(input, base)?;
+        base.check_write(rewrites.is_some())?;
+        Ok(Self { base: Some(base), reads, rewrites, changes_rows: true, replaces_columns: false, operation })
+    }
+
     /// A table that is made, with or without rows, in the place of `replaced` if there is one.
     pub(super) fn create(
         replaced: Option<Arc<DeltaSnapshot>>,

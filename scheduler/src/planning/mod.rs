@@ -8,6 +8,7 @@
 mod adaptive;
 mod assign;
 mod calls;
+mod change;
 mod check;
 mod contract;
 mod copy;
@@ -121,6 +122,11 @@ pub struct PlannedWrite {
 pub enum Rows {
     /// Those of its plan.
     OfPlan,
+    /// Those of its plan, which are what remains of this many.
+    Remaining {
+        /// Rows before.
+        before: u64,
+    },
     /// None: it changes a table, and its plan is not run.
     None,
 }

@@ -8,7 +8,8 @@ use selvedge_model::failure::HasFailure as _;
 use selvedge_model::{Failure, StatementAttempt};
 
 use super::{
-    Planned, Planner, adaptive, contract, copy, create, expect, explain, external, insert, query, refresh, show, view,
+    Planned, Planner, adaptive, change, contract, copy, create, expect, explain, external, insert, query, refresh,
+    show, view,
 };
 
 /// What planning one statement needs.
@@ -73,6 +74,9 @@ async fn of_kind(context: &Context<'_>, kind: &StatementKind) -> Result<Planned,
         StatementKind::CreateView(create) => view::create(context, create).await,
         StatementKind::Drop(drop) => create::drop(context, drop).await,
         StatementKind::Insert(insert) => insert::plan(context, insert).await.map(Planned::from),
+        StatementKind::Delete(delete) => Box::pin(change::delete(context, delete)).await,
+        StatementKind::Update(update) => Box::pin(change::update(context, update)).await,
+        StatementKind::Merge(merge) => Box::pin(change::merge(context, merge)).await,
         StatementKind::Copy(copy) => copy::plan(context, copy).await.map(Planned::from),
         StatementKind::Show(show) => show::show(context, show).await,
         StatementKind::Describe(name) => show::describe(context, name).await,

@@ -1,4 +1,4 @@
-//! What outlives the scheduler: the catalog and the journal of publishes.
+//! What outlives the scheduler: the catalog, the journal of publishes, and where files may be staged.
 //!
 //! [`Store`] says what is kept, in terms of tables and publishes; how is a backend's own business (`sqlite`), so that callers
 //! know no SQL. Each change is one transaction. Nothing secret is kept: locations carry no credentials, and options of
@@ -19,7 +19,8 @@ use selvedge_model::publish::{PublishId, PublishState};
 
 pub use error::StoreError;
 pub use records::{
-    CatalogChange, CatalogRecord, ExpectationRecord, PublishEntry, SchemaRecord, TableKind, TableRecord, ViewRecord,
+    CatalogChange, CatalogRecord, ExpectationRecord, PublishEntry, SchemaRecord, StagingRecord, TableKind, TableRecord,
+    ViewRecord,
 };
 pub use sqlite::SqliteStore;
 pub use url::StoreUrl;
@@ -44,6 +45,15 @@ pub trait Store: Debug + Send + Sync {
 
     /// Forgets a publish, and changes the catalog with it: both or nothing. One that is not there is done.
     async fn close_publish(&self, id: &PublishId, changes: &[CatalogChange], now_ms: i64) -> Result<(), StoreError>;
+
+    /// Jobs that may have staged files which nobody has cleared yet, oldest first.
+    async fn stagings(&self) -> Result<Vec<StagingRecord>, StoreError>;
+
+    /// Records that a job is about to stage files. Done before it is begun.
+    async fn open_staging(&self, staging: &StagingRecord, now_ms: i64) -> Result<(), StoreError>;
+
+    /// Forgets a job whose staging is cleared and can get no more. One that is not there is done.
+    async fn close_staging(&self, job_id: &str) -> Result<(), StoreError>;
 }
 
 /// Opens the store at a URL, makes it when it is not there, and brings it to this version.

@@ -116,6 +116,15 @@ pub enum CatalogChange {
     DropExpectation(TableName, String),
 }
 
+/// A job that may have staged files, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StagingRecord {
+    /// The engine's job.
+    pub job_id: String,
+    /// The table's root or the directory, as a URL.
+    pub location: String,
+}
+
 /// A publish in the journal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PublishEntry {

@@ -21,13 +21,17 @@ use tokio::sync::Mutex;
 use super::error::is_busy;
 use super::records::{StoredPlan, StoredTable};
 use super::{
-    CatalogChange, CatalogRecord, PublishEntry, SchemaRecord, Store, StoreError, TableRecord, ViewRecord, expectations,
+    CatalogChange, CatalogRecord, PublishEntry, SchemaRecord, StagingRecord, Store, StoreError, TableRecord,
+    ViewRecord, expectations,
 };
 use crate::runs::now_ms;
 
 /// What brings a store from each version to the next.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001_catalog_and_publishes.sql"), include_str!("migrations/0002_expectations.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_catalog_and_publishes.sql"),
+    include_str!("migrations/0002_stagings.sql"),
+    include_str!("migrations/0003_expectations.sql"),
+];
 /// How long a store may be held by a process that is about to end.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const OURS: &str = env!("CARGO_PKG_VERSION");
@@ -298,6 +302,27 @@ impl Store for SqliteStore {
             change(&mut transaction, one, now_ms).await?;
         }
         transaction.commit().await.map_err(failed())
+    }
+
+    async fn stagings(&self) -> Result<Vec<StagingRecord>, StoreError> {
+        let connection = &mut *self.connection.lock().await;
+        let sql = "SELECT job_id, location FROM stagings ORDER BY created_ms, job_id";
+        let rows: Vec<(String, String)> =
+            query_as(sql).fetch_all(connection).await.map_err(StoreError::database("reading what is staged"))?;
+        Ok(rows.into_iter().map(|(job_id, location)| StagingRecord { job_id, location }).collect())
+    }
+
+    async fn open_staging(&self, staging: &StagingRecord, now_ms: i64) -> Result<(), StoreError> {
+        let connection = &mut *self.connection.lock().await;
+        let sql = "INSERT INTO stagings (job_id, location, created_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
+        let query = query(sql).bind(&staging.job_id).bind(&staging.location).bind(now_ms);
+        query.execute(connection).await.map(|_| ()).map_err(StoreError::database("recording what will be staged"))
+    }
+
+    async fn close_staging(&self, job_id: &str) -> Result<(), StoreError> {
+        let connection = &mut *self.connection.lock().await;
+        let query = query("DELETE FROM stagings WHERE job_id = ?").bind(job_id);
+        query.execute(connection).await.map(|_| ()).map_err(StoreError::database("forgetting what was staged"))
     }
 }
 

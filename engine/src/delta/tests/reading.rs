@@ -221,3 +221,20 @@ async fn where_there_is_no_log_there_is_no_table() {
     let broken = foreign(&["no json"]).await.at(VersionSpec::Latest).await.unwrap_err();
     assert_eq!(broken.code, "INVALID_DELTA_LOG", "{broken}");
 }
+
+#[tokio::test]
+async fn given_files_are_read_whole_and_no_others() {
+    let bench = Bench::memory().await;
+    bench.append("a", Some("1"), 0..10).await;
+    bench.append("b", Some("2"), 10..20).await;
+    bench.append("c", None, 20..30).await;
+    let table = Arc::new(DeltaTable::new(Arc::new(bench.latest().await), VersionSpec::Latest));
+    let files = table.snapshot().files().await.unwrap();
+    let chosen: Vec<_> = files.iter().filter(|file| file.key != key("2")).cloned().collect();
+    let context = SessionContext::new_with_state(bench.engine.session(&Settings::new()).unwrap());
+    let frame = context.read_table(Arc::new(DeltaFiles::new(Arc::clone(&table), chosen))).unwrap();
+    let filtered = frame.clone().filter(col("id").gt(lit(4))).unwrap();
+    assert_eq!((frame.count().await.unwrap(), filtered.count().await.unwrap()), (20, 15));
+    let none = context.read_table(Arc::new(DeltaFiles::new(table, vec![]))).unwrap();
+    assert_eq!(none.count().await.unwrap(), 0);
+}

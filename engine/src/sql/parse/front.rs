@@ -1,4 +1,5 @@
-//! Decides by a statement's first words what it is. Its parts are parsed in `create`, `write` and `clauses`.
+//! Decides by a statement's first words what it is. Its parts are parsed in `create`, `write`, `change` and
+//! `clauses`.
 
 use datafusion::sql::sqlparser::ast::{Query, SetExpr};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -14,16 +15,13 @@ use crate::error::nearest;
 const DIALECT: GenericDialect = GenericDialect {};
 
 /// What a statement may begin with.
-const FIRST_WORDS: [&str; 15] = [
+const FIRST_WORDS: [&str; 18] = [
     "SELECT", "WITH", "VALUES", "INSERT", "CREATE", "DROP", "COPY", "SET", "SHOW", "DESCRIBE", "EXPLAIN", "DESC",
-    "REFRESH", "MSCK", "EXPECT",
+    "REFRESH", "MSCK", "DELETE", "UPDATE", "MERGE", "EXPECT",
 ];
 
 /// Statements of other engines, or of a later version of this one.
-const LATER: [(&str, &str); 7] = [
-    ("MERGE", "Until managed tables come, write the merged rows with INSERT OVERWRITE ... SELECT."),
-    ("UPDATE", "Until managed tables come, write the changed rows with INSERT OVERWRITE ... SELECT."),
-    ("DELETE", "Until managed tables come, write the remaining rows with INSERT OVERWRITE ... SELECT."),
+const LATER: [(&str, &str); 4] = [
     ("OPTIMIZE", "It comes with managed tables; SET selvedge.write.target_file_bytes decides how large files are."),
     ("VACUUM", "It comes with managed tables; external tables keep no old files."),
     ("ALTER", "Drop the table, whose files stay, and create it anew."),
@@ -60,6 +58,9 @@ impl Front {
             "CREATE" => self.create(),
             "DROP" => self.drop(),
             "INSERT" => self.insert(),
+            "DELETE" => self.delete(),
+            "UPDATE" => self.update(),
+            "MERGE" => self.merge(),
             "COPY" => self.copy(),
             "SET" => self.set(),
             "SHOW" => self.show(),
@@ -129,6 +130,9 @@ impl Front {
             StatementKind::Query(_)
             | StatementKind::Insert(_)
             | StatementKind::CreateTableAs(_)
+            | StatementKind::Delete(_)
+            | StatementKind::Update(_)
+            | StatementKind::Merge(_)
             | StatementKind::Copy(_) => Ok(StatementKind::Explain { analyze, verbose, statement }),
             other => {
                 let cause = format!("{} has no plan to explain", other.label());

@@ -3,6 +3,7 @@
 //! sqlparser cuts tokens and parses queries, expressions and types; what a statement begins with is decided in `front`,
 //! because neither it nor DataFusion knows `INSERT OVERWRITE ... PARTITION`, partitioned tables and the rest of ours.
 
+mod change;
 mod clauses;
 mod create;
 mod expect;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use selvedge_engine::catalog::Format;
 use selvedge_engine::delta::{NewTable, Operation, create_table};
 
 use super::*;
@@ -62,4 +63,56 @@ async fn a_table_whose_log_is_gone_is_still_listed() {
     std::fs::remove_dir_all(&at).unwrap();
     assert!(bench.refusal("SELECT * FROM d").await.starts_with("NOT_A_DELTA_TABLE"));
     bench.run("SHOW TABLES; DROP TABLE d").await.unwrap();
+}
+
+/// What the log of a write is to be told.
+fn log(write: &PlannedWrite) -> &LogTarget {
+    write.log.as_ref().expect("a write to a log")
+}
+
+#[tokio::test]
+async fn a_write_is_planned_on_the_newest_version_and_knows_what_it_reads() {
+    let mut bench = Bench::new().await;
+    let at = made(&bench, "d").await;
+    bench.run(&format!("CREATE EXTERNAL TABLE d STORED AS DELTA LOCATION '{at}'")).await.unwrap();
+    let blind = bench.write("INSERT INTO d (id, ds) SELECT id, name FROM orders").await;
+    let target = log(&blind);
+    assert_eq!(target.base.as_ref().map(|b| b.version()), Some(0));
+    assert!(target.reads.is_empty() && !target.replaces_columns);
+    let whole = bench.write("INSERT OVERWRITE d SELECT id + 1, ds FROM d").await;
+    assert!(log(&whole).reads.contains(&[Some("any".to_owned())]));
+    let part = bench.write("INSERT OVERWRITE d PARTITION (ds = 'a') SELECT id FROM d WHERE ds = 'a'").await;
+    assert!(log(&part).reads.contains(&[Some("a".to_owned())]));
+    assert!(!log(&part).reads.contains(&[Some("b".to_owned())]));
+    let plain = bench.write("INSERT INTO flat SELECT id, ds FROM d").await;
+    assert!(plain.log.is_none());
+    let refused = bench.refusal("INSERT INTO d (ds) VALUES ('a')").await;
+    assert!(refused.starts_with("SCHEMA_MISMATCH") && refused.contains("NOT NULL"), "{refused}");
+}
+
+#[tokio::test]
+async fn tables_are_managed_unless_said_otherwise() {
+    let mut bench = Bench::new().await;
+    let made = bench.write("CREATE TABLE t (id BIGINT NOT NULL, n SMALLINT) PARTITIONED BY (ds DATE)").await;
+    assert_eq!((made.rows, made.create.as_ref().unwrap().format), (Rows::None, Format::Delta));
+    assert!(log(&made).base.is_none());
+    let filled = bench.write("CREATE TABLE t AS SELECT id, row_number() OVER (ORDER BY id) AS n FROM orders").await;
+    assert_eq!(columns(&filled), ["id Int64", "n Int64"], "the log has no unsigned numbers");
+    assert!(log(&filled).base.is_none() && filled.rows == Rows::OfPlan);
+    let plain = bench.write("CREATE TABLE t STORED AS PARQUET AS SELECT 1 AS a").await;
+    assert!(plain.log.is_none() && plain.create.unwrap().format == Format::Parquet);
+    let at = self::made(&bench, "d").await;
+    let replaced = bench.write(&format!("CREATE OR REPLACE TABLE t LOCATION '{at}' AS SELECT 1 AS a")).await;
+    assert!(log(&replaced).base.is_some() && log(&replaced).replaces_columns);
+    for (sql, expected) in [
+        (format!("CREATE TABLE t LOCATION '{at}' AS SELECT 1 AS a"), "TABLE_EXISTS"),
+        ("CREATE OR REPLACE TABLE flat AS SELECT 1 AS a".to_owned(), "NOT_SUPPORTED"),
+        ("CREATE TABLE t AS SELECT interval '1 day' AS a".to_owned(), "UNSUPPORTED_TYPE"),
+    ] {
+        let shown = bench.refusal(&sql).await;
+        assert!(shown.starts_with(expected), "{sql}: {shown}");
+    }
+    let script = "CREATE TABLE a (id BIGINT); INSERT INTO a VALUES (1); CREATE TABLE b AS SELECT id FROM a; \
+                  INSERT OVERWRITE b SELECT id FROM b; SELECT b.id FROM b";
+    assert_eq!(bench.check(script).await, [""; 0]);
 }

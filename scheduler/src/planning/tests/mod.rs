@@ -13,6 +13,7 @@ use super::*;
 
 mod dataframe;
 mod delta;
+mod dml;
 mod expect;
 
 struct Bench {
@@ -46,8 +47,9 @@ impl Bench {
         let mut bench = Self { planner: Planner::new(engine, catalog), settings: Settings::new(), dir };
         let setup = format!(
             "CREATE EXTERNAL TABLE orders STORED AS PARQUET LOCATION '{}';
-             CREATE TABLE mart (id BIGINT NOT NULL, name STRING, n INT) PARTITIONED BY (ds DATE, region STRING);
-             CREATE TABLE flat (id BIGINT, name STRING)",
+             CREATE TABLE mart (id BIGINT NOT NULL, name STRING, n INT) STORED AS PARQUET
+               PARTITIONED BY (ds DATE, region STRING);
+             CREATE TABLE flat (id BIGINT, name STRING) STORED AS PARQUET",
             orders.display()
         );
         bench.run(&setup).await.unwrap();
