@@ -208,6 +208,36 @@ fn rows_and_freshness_are_about_the_whole_write() {
 }
 
 #[test]
+fn changes_of_rows_are_writes_too() {
+    let _turn = heavy();
+    let [table, _] = tables();
+    let stated = format!(
+        "INSERT INTO {table} VALUES (3, -3, 'c'), (4, 4, 'c');
+         EXPECT positive ON {table} CHECK (amount > 0);
+         EXPECT part ON {table} CHECK (ds <> 'z') DROP;
+         EXPECT few ON {table} ROWS BETWEEN 3 AND 9;"
+    );
+    execute(&stated);
+    let said = refused(&format!("UPDATE {table} SET amount = -1 WHERE id = 1"));
+    assert!(said.contains(r#"{"id":1,"amount":-1,"ds":"a"}"#), "{said}");
+    // To leave a row out would delete it.
+    refused(&format!("UPDATE {table} SET ds = 'z' WHERE id = 2"));
+    let merge = |amount: i32| {
+        format!(
+            "MERGE INTO {table} AS t USING (SELECT 1 AS id, {amount} AS amount) AS s ON t.id = s.id
+               WHEN MATCHED THEN UPDATE SET amount = s.amount"
+        )
+    };
+    refused(&merge(-5));
+    execute(&merge(5));
+    execute(&format!("UPDATE {table} SET amount = 6 WHERE id = 2"));
+    // What is left was there before.
+    execute(&format!("DELETE FROM {table} WHERE id = 4"));
+    let rows = cli().query(&format!("SELECT id, amount FROM {table} ORDER BY id")).unwrap().rows;
+    assert_eq!(rows, [["1", "5"], ["2", "6"], ["3", "-3"]]);
+}
+
+#[test]
 fn what_a_refused_write_has_staged_is_thrown_away() {
     let _turn = heavy();
     let [_, external] = tables();

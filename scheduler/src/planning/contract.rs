@@ -18,7 +18,7 @@ use super::{LogTarget, Planned, PlannedWrite, Planner, Rows};
 /// `EXPECTATION_NOT_APPLICABLE` when one cannot be checked on what is written.
 pub(super) fn attach(planner: &Planner, state: &SessionState, planned: Planned) -> Result<Planned, Failure> {
     let mut write = match planned {
-        Planned::Write(write) if write.rows == Rows::OfPlan => write,
+        Planned::Write(write) if write.rows != Rows::None => write,
         other => return Ok(other),
     };
     let mut contract = Vec::new();
