@@ -10,6 +10,7 @@ mod expectations;
 mod files;
 mod format;
 mod infer;
+mod information;
 mod listing;
 mod located;
 mod names;

@@ -19,7 +19,9 @@ use selvedge_model::Failure;
 
 use super::definition::{plain_schema, plain_type};
 use super::files::FilesTable;
+use super::information::InformationSchema;
 use super::schemas::Entry;
+use super::schemas::INFORMATION_SCHEMA;
 use super::{Catalog, Format, TableDef, TableName, ViewDef};
 use crate::delta::{DeltaSnapshot, DeltaTable, Pins, VersionSpec};
 use crate::error::EngineError;
@@ -34,7 +36,7 @@ pub(super) struct CatalogList {
 
 impl CatalogList {
     pub(super) fn new(catalog: Arc<Catalog>, stores: ObjectStores) -> Self {
-        Self { catalog: Arc::new(OneCatalog { catalog, pins: Arc::new(Pins::new(stores)) }) }
+        Self { catalog: Arc::new(OneCatalog { catalog, pins: Arc::new(Pins::new(stores)), is_lenient: false }) }
     }
 }
 
@@ -57,6 +59,8 @@ impl CatalogProviderList for CatalogList {
 struct OneCatalog {
     catalog: Arc<Catalog>,
     pins: Arc<Pins>,
+    /// Whether tables that cannot be opened are left out: what tells of all must not fail for one.
+    is_lenient: bool,
 }
 
 impl CatalogProvider for OneCatalog {
@@ -65,9 +69,13 @@ impl CatalogProvider for OneCatalog {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        self.catalog.schema_location(name)?;
         let (catalog, pins) = (Arc::clone(&self.catalog), Arc::clone(&self.pins));
-        Some(Arc::new(OneSchema { catalog, pins, name: name.to_owned() }))
+        if name == INFORMATION_SCHEMA {
+            let lenient = OneCatalog { catalog, pins, is_lenient: true };
+            return Some(Arc::new(InformationSchema::new(Arc::new(CatalogList { catalog: Arc::new(lenient) }))));
+        }
+        self.catalog.schema_location(name)?;
+        Some(Arc::new(OneSchema { catalog, pins, name: name.to_owned(), is_lenient: self.is_lenient }))
     }
 }
 
@@ -76,6 +84,7 @@ struct OneSchema {
     catalog: Arc<Catalog>,
     pins: Arc<Pins>,
     name: String,
+    is_lenient: bool,
 }
 
 impl OneSchema {
@@ -106,6 +115,24 @@ impl OneSchema {
                 Ok(Arc::new(EmptyTable::new(plain_schema(&def.schema))))
             }
             Err(failure) => Err(failure),
+        }
+    }
+
+    async fn opened(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        match self.entry(name).map_err(EngineError::from)? {
+            None => Ok(None),
+            Some((Entry::Table(def), version)) if def.format == Format::Delta => {
+                Ok(Some(self.managed(&def, version).await.map_err(EngineError::from)?))
+            }
+            Some((Entry::Table(def), _)) => {
+                let table = FilesTable::new(&def).map_err(EngineError::from)?;
+                Ok(Some(Arc::new(table)))
+            }
+            Some((Entry::View(view), _)) => {
+                let plan = view.plan.clone().map_err(|why| EngineError::from(unplannable(&view, &why)))?;
+                let plan = self.current(plan).await?;
+                Ok(Some(Arc::new(view_table(&view, plan)?)))
+            }
         }
     }
 
@@ -155,20 +182,12 @@ impl SchemaProvider for OneSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        match self.entry(name).map_err(EngineError::from)? {
-            None => Ok(None),
-            Some((Entry::Table(def), version)) if def.format == Format::Delta => {
-                Ok(Some(self.managed(&def, version).await.map_err(EngineError::from)?))
+        match self.opened(name).await {
+            Err(cause) if self.is_lenient => {
+                tracing::debug!(schema = self.name, name, %cause, "a table that cannot be opened is left out");
+                Ok(None)
             }
-            Some((Entry::Table(def), _)) => {
-                let table = FilesTable::new(&def).map_err(EngineError::from)?;
-                Ok(Some(Arc::new(table)))
-            }
-            Some((Entry::View(view), _)) => {
-                let plan = view.plan.clone().map_err(|why| EngineError::from(unplannable(&view, &why)))?;
-                let plan = self.current(plan).await?;
-                Ok(Some(Arc::new(view_table(&view, plan)?)))
-            }
+            opened => opened,
         }
     }
 

@@ -20,7 +20,7 @@ use crate::store::{Location, ObjectStores};
 /// Tables and views that a refusal to drop a schema names.
 const NAMED: usize = 5;
 
-const INFORMATION_SCHEMA: &str = "information_schema";
+pub(super) const INFORMATION_SCHEMA: &str = "information_schema";
 
 /// A table or a view.
 #[derive(Debug, Clone)]

@@ -158,7 +158,8 @@ pub(super) fn base_config(target_partitions: usize) -> SessionConfig {
         .with_option_extension(SelvedgeConfig::default())
         .with_default_catalog_and_schema(CATALOG_NAME, DEFAULT_SCHEMA)
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true)
+        // The catalog has one of its own: DataFusion's cannot travel.
+        .with_information_schema(false)
         .with_target_partitions(target_partitions.max(1))
         .with_round_robin_repartition(false)
         .with_collect_statistics(true)
