@@ -224,7 +224,8 @@ fn changes_of_rows_are_writes_too() {
     refused(&format!("UPDATE {table} SET ds = 'z' WHERE id = 2"));
     let merge = |amount: i32| {
         format!(
-            "MERGE INTO {table} AS t USING (SELECT 1 AS id, {amount} AS amount) AS s ON t.id = s.id
+            "MERGE INTO {table} AS t USING (SELECT 1 AS id, {amount} AS amount) AS s
+               ON t.id = s.id AND t.ds = 'a'
                WHEN MATCHED THEN UPDATE SET amount = s.amount"
         )
     };
