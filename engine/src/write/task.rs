@@ -26,6 +26,8 @@ use crate::plan::SinkSpec;
 
 /// Reserved for each open file before its first row.
 const RESERVED_BYTES: usize = 16 << 20;
+/// Left free by open files, for the sort of rows that get none: it spills, but cannot begin with nothing.
+const SORT_BYTES: usize = 64 << 20;
 /// Files open at once, at most: each may be an upload in progress.
 const MAX_OPEN_FILES: usize = 512;
 /// Rows of a partition that are gathered before they are encoded: encoding a few at a time is slow.
@@ -168,7 +170,7 @@ impl TaskWriter {
         }
         let open = self.open.iter().filter(|slot| matches!(slot, Slot::Open(_))).count();
         // The first one's memory is there since the writer began.
-        let fits = open == 0 || (open < MAX_OPEN_FILES && self.memory.try_grow(RESERVED_BYTES).is_ok());
+        let fits = open == 0 || (open < MAX_OPEN_FILES && self.try_resize(self.memory.size() + RESERVED_BYTES));
         self.open[group] = match fits {
             true => Slot::Open(Box::new(self.begin(self.layout.partition_of(batch, row)?).await?)),
             false => Slot::Sorted,
@@ -279,10 +281,19 @@ impl TaskWriter {
         let total = (self.memory.size() + needs).saturating_sub(open.reserved);
         if force {
             self.memory.resize(total);
-        } else if self.memory.try_resize(total).is_err() {
+        } else if !self.try_resize(total) {
             return false;
         }
         open.reserved = needs;
+        true
+    }
+
+    /// Whether the pool has so much, and what the sort needs beside it.
+    fn try_resize(&self, total: usize) -> bool {
+        if total > self.memory.size() && self.memory.try_resize(total + SORT_BYTES).is_err() {
+            return false;
+        }
+        self.memory.resize(total);
         true
     }
 
