@@ -11,9 +11,11 @@ use serde_json::Value;
 
 use super::action::{AddFile, MetadataChange, Operation};
 use super::commit::{CommitError, CommitOutcome, CommitRequest, commit};
-use super::create::{NewTable, create_table};
+use super::create::{NewTable, make};
 use super::schema::{fields_from_json, schema_to_json};
+use super::snapshot::DeltaSnapshot;
 use super::values::canonical;
+use super::version::VersionSpec;
 use crate::store::{Location, ObjectStores};
 
 /// A change of a log.
@@ -83,7 +85,7 @@ impl Columns {
 /// Carries a change out, unless it has been.
 ///
 /// # Errors
-/// As [`commit`] and [`create_table`]. One that is not retryable, or is a clash, has not happened and will not.
+/// As [`commit`]: only [`CommitError::Failed`] leaves it open whether it has happened.
 pub async fn apply_change(
     stores: &ObjectStores,
     location: &Location,
@@ -102,7 +104,7 @@ pub async fn apply_change(
                 operation,
                 run,
             };
-            Ok(create_table(stores, location, &table).await?)
+            make(stores, location, &table).await
         }
         NewVersion::Next { table_id, base_version, write, reads, changes_rows, columns, properties } => {
             let request = CommitRequest {
@@ -133,6 +135,19 @@ fn metadata(
     }
     let schema = columns.as_ref().map(Columns::schema).transpose()?;
     Ok(Some(MetadataChange { schema, partition_by: columns.map(|c| c.partition_by), properties }))
+}
+
+/// Whether the newest version of the table at a location names one of these files; false when there is no table.
+///
+/// # Errors
+/// What the store says, and what keeps the table from being read.
+pub async fn names_any(stores: &ObjectStores, location: &Location, adds: &[AddFile]) -> Result<bool, Failure> {
+    let snapshot = match Box::pin(DeltaSnapshot::open(stores, location, VersionSpec::Latest)).await {
+        Err(failure) if failure.code == "NOT_A_DELTA_TABLE" => return Ok(false),
+        opened => opened?,
+    };
+    let live = snapshot.files().await?;
+    Ok(adds.iter().any(|add| live.iter().any(|file| file.path == add.path)))
 }
 
 /// The leading values of partitions, as a statement gives them, in the spelling by which they are compared.

@@ -15,8 +15,10 @@ pub enum CommitError {
     /// The statement must not be run again by itself; its files are garbage.
     #[error("{}", told(.0, .1))]
     Conflict(Location, Clash),
-    /// Something failed. Unless the failure is one of the request's, the write may have been committed: the same request
-    /// finds out.
+    /// The table does not take it. The log was looked through first: it is not there and will not be.
+    #[error(transparent)]
+    Refused(Failure),
+    /// Something failed. The write may have been committed: the same request finds out.
     #[error(transparent)]
     Failed(#[from] Failure),
 }
@@ -24,7 +26,7 @@ pub enum CommitError {
 impl HasFailure for CommitError {
     fn failure(&self) -> Failure {
         match self {
-            Self::Failed(failure) => failure.clone(),
+            Self::Refused(failure) | Self::Failed(failure) => failure.clone(),
             Self::Rerun(..) => Failure::new(Domain::External, Retry::Later, "WRITE_CONFLICT", self.to_string())
                 .with_hint("Run it again: nothing of it was written"),
             Self::Conflict(..) => Failure::user("WRITE_CONFLICT", self.to_string())

@@ -140,12 +140,16 @@ impl Writer<'_> {
             CommitDecision::Rerun(clash) => return Err(self.clash(clash, CommitError::Rerun)),
             CommitDecision::Conflict(clash) => return Err(self.clash(clash, CommitError::Conflict)),
         };
-        if let Some(failure) = self.last.take_if(|f| !f.is_retryable() || self.unanswered >= MAX_UNANSWERED) {
+        // A put that was answered with a refusal will not be carried out later, as one without an answer may.
+        if let Some(failure) = self.last.take_if(|f| !f.is_retryable()) {
+            return Err(CommitError::Refused(failure));
+        }
+        if let Some(failure) = self.last.take_if(|_| self.unanswered >= MAX_UNANSWERED) {
             return Err(failure.into());
         }
         let removes_rows = !remove.is_empty() && self.request.changes_rows;
-        info.protocol.check_write(&info.in_use(self.log.location()), removes_rows)?;
-        let bytes = self.actions(&info, &files, &remove)?;
+        info.protocol.check_write(&info.in_use(self.log.location()), removes_rows).map_err(CommitError::Refused)?;
+        let bytes = self.actions(&info, &files, &remove).map_err(CommitError::Refused)?;
         match self.log.put(current + 1, bytes).await? {
             Put::Made => {
                 write_if_due(&self.log, &mut self.table, current + 1, &info).await;

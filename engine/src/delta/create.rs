@@ -6,11 +6,12 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use chrono::Utc;
 use selvedge_model::Failure;
+use selvedge_model::failure::HasFailure as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::action::{AddFile, Operation};
-use super::commit::{Author, CommitOutcome, add_actions, commit_bytes, info_action, pause, txn_action};
+use super::commit::{Author, CommitError, CommitOutcome, add_actions, commit_bytes, info_action, pause, txn_action};
 use super::log::{DeltaLog, Put};
 use super::metadata::has_defaults;
 use super::protocol::TableProtocol;
@@ -53,9 +54,18 @@ pub async fn create_table(
     location: &Location,
     table: &NewTable,
 ) -> Result<CommitOutcome, Failure> {
-    check_schema(&table.schema, &table.partition_by)?;
+    make(stores, location, table).await.map_err(|e| e.failure())
+}
+
+/// The same, telling what is refused from what is not known.
+pub(super) async fn make(
+    stores: &ObjectStores,
+    location: &Location,
+    table: &NewTable,
+) -> Result<CommitOutcome, CommitError> {
+    check_schema(&table.schema, &table.partition_by).map_err(CommitError::Refused)?;
     let log = DeltaLog::open(stores, location)?;
-    let commit = first_commit(table)?;
+    let commit = first_commit(table).map_err(CommitError::Refused)?;
     let mut last = None;
     for attempt in 0..TRIES {
         if attempt > 0 {
@@ -73,14 +83,15 @@ pub async fn create_table(
             return Ok(outcome);
         }
         if let Some(failure) = last.take_if(|f| !f.is_retryable()) {
-            return Err(failure);
+            return Err(CommitError::Refused(failure));
         }
     }
-    Err(last.unwrap_or_else(|| Failure::external("STORE_UNAVAILABLE", format!("cannot make the table at {location}"))))
+    let unknown = || Failure::external("STORE_UNAVAILABLE", format!("cannot make the table at {location}"));
+    Err(CommitError::Failed(last.unwrap_or_else(unknown)))
 }
 
 /// What is there already: ours, nothing, or the failure of another table.
-async fn existing(log: &DeltaLog, table: &NewTable) -> Result<Option<CommitOutcome>, Failure> {
+async fn existing(log: &DeltaLog, table: &NewTable) -> Result<Option<CommitOutcome>, CommitError> {
     let is_ours = |lines: &[super::action::LogLine]| {
         lines.iter().any(|line| line.txn.as_ref().is_some_and(|txn| txn.app_id == table.app_id))
     };
@@ -93,7 +104,7 @@ async fn existing(log: &DeltaLog, table: &NewTable) -> Result<Option<CommitOutco
         Some(_) => {
             let cause = format!("there is a Delta table at {} already", log.location());
             let hint = "Register it with CREATE EXTERNAL TABLE ... STORED AS DELTA, or give another LOCATION";
-            Err(Failure::user("TABLE_EXISTS", cause).with_hint(hint))
+            Err(CommitError::Refused(Failure::user("TABLE_EXISTS", cause).with_hint(hint)))
         }
     }
 }

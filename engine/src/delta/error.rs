@@ -8,10 +8,17 @@ use selvedge_model::{Domain, Failure, Retry};
 use crate::error::classify_store;
 use crate::store::Location;
 
+/// How the kernel begins the message of a store's error.
+const STORE_WORDS: &str = "Error interacting with object store";
+
 /// What an error of the log library means. `what` names what was being done, with the table.
 pub(super) fn classify_delta(error: &DeltaTableError, what: &str) -> Failure {
     match store_error(error) {
         Some(store) => classify_store(store, what),
+        // The library's kernel keeps the store's error from its chain of causes; only its words tell.
+        None if matches!(error, DeltaTableError::KernelError(_)) && error.to_string().contains(STORE_WORDS) => {
+            Failure::external("STORE_UNAVAILABLE", format!("{what}: {error}"))
+        }
         None => invalid_log(format!("{what}: {error}")),
     }
 }

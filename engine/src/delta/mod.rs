@@ -31,7 +31,7 @@ mod values;
 mod version;
 
 pub use action::{AddFile, MetadataChange, Operation};
-pub use change::{Columns, LogChange, NewVersion, apply_change, leading_key};
+pub use change::{Columns, LogChange, NewVersion, apply_change, leading_key, names_any};
 pub use commit::{CommitError, CommitOutcome, CommitRequest, commit};
 pub use create::{NewTable, create_table};
 pub use history::HistoryEntry;

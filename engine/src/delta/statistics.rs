@@ -79,7 +79,8 @@ fn bound(value: &Value, data_type: &DataType, is_max: bool) -> Option<ScalarValu
             }
             _ => None,
         },
-        (DataType::Float32 | DataType::Float64, Value::Number(number)) => parsed(&number.to_string()),
+        // Writers leave NaN out of the bounds, and it is greater than every number: the greatest is not known.
+        (DataType::Float32 | DataType::Float64, Value::Number(number)) if !is_max => parsed(&number.to_string()),
         (DataType::Decimal128(precision, _), Value::Number(number)) if *precision <= JSON_DIGITS => {
             parsed(&number.to_string())
         }

@@ -13,7 +13,7 @@ use selvedge_engine::catalog::TableName;
 use selvedge_engine::store::{Location, ObjectStores};
 use selvedge_model::Failure;
 use selvedge_model::failure::HasFailure as _;
-use selvedge_model::publish::{PublishId, PublishState};
+use selvedge_model::publish::{PublishId, PublishKind, PublishState};
 use tokio::time::timeout;
 
 use super::Turns;
@@ -101,6 +101,12 @@ impl Publishes {
         self.store.open_staging(&staging, now_ms()).await.map_err(|e| e.failure())
     }
 
+    /// Whether a publish is left that will be carried to its end, and not taken back.
+    pub fn will_come(&self, id: &PublishId) -> bool {
+        let left = self.left.lock();
+        left.iter().any(|entry| entry.record.id == *id && entry.state != PublishState::Withdrawn)
+    }
+
     /// Waits until nobody publishes at a location.
     pub(super) async fn turn(&self, location: &Location) -> Turn {
         self.turns.take(location).await
@@ -151,7 +157,10 @@ impl Publishes {
     }
 
     fn first_left(&self, location: &Location) -> Option<PublishEntry> {
-        self.left.lock().iter().find(|entry| is_at(entry, location)).cloned()
+        // What is taken back of a publish to a log is seen by nobody: the next start is early enough.
+        let is_unseen =
+            |entry: &PublishEntry| entry.record.kind == PublishKind::Log && entry.state == PublishState::Withdrawn;
+        self.left.lock().iter().find(|entry| is_at(entry, location) && !is_unseen(entry)).cloned()
     }
 }
 

@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use arrow::datatypes::FieldRef;
 use futures::{StreamExt, stream};
 use selvedge_engine::delta::check_there;
+use selvedge_engine::delta::is_delta_table;
 use selvedge_engine::session::Engine;
 use selvedge_engine::store::{Location, ObjectStores};
 use selvedge_engine::write;
@@ -116,7 +117,7 @@ pub async fn publish(
     };
     let removed = entry.record.remove.len();
     if let Err(failure) = publishes.carry_on(entry).await {
-        return Err(match publishes.is_left(&id) {
+        return Err(match publishes.will_come(&id) {
             true => unfinished(location, failure),
             false => failure,
         });
@@ -155,6 +156,10 @@ async fn record(
     }
     if let Some(files) = write.log.as_ref().and_then(|log| log.change.restores.as_ref()) {
         check_there(&publishes.stores, location, files).await?;
+    }
+    if write.log.is_none() && is_delta_table(&publishes.stores, location).await? {
+        let cause = format!("there is a managed table at {location}, and plain files are not written among its own");
+        return Err(Failure::user("NOT_SUPPORTED", cause).with_hint("Write to the table by its name, or elsewhere."));
     }
     let Proven { accepted: Accepted { files, superseded, rows, bytes, .. }, jobs } = proven;
     let visible = match kind {

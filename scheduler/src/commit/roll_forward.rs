@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use selvedge_engine::delta::apply_change;
+use selvedge_engine::delta::{CommitError, apply_change, names_any};
 use selvedge_engine::store::Location;
 use selvedge_engine::write;
 use selvedge_model::Failure;
@@ -40,7 +40,8 @@ impl Publishes {
                         tracing::warn!(%location, %failure, state = entry.state.name(), "a step of a publish failed; trying again");
                         tokio::time::sleep(pause).await;
                     }
-                    None => return Err(failure),
+                    // Why it is taken back says more than why that does not go well, and what comes of it: nothing.
+                    None => return Err(ended_badly.unwrap_or(failure)),
                 },
             }
         }
@@ -55,13 +56,12 @@ impl Publishes {
         ended_badly: &mut Option<Failure>,
     ) -> Result<PublishState, Failure> {
         let outcomes = self.act(location, entry).await;
-        let action = entry.state.action(entry.record.kind);
-        let replies: Vec<Reply> = outcomes.iter().map(|outcome| reply(action, outcome)).collect();
+        let replies: Vec<Reply> = outcomes.iter().map(reply).collect();
         let Some(next) = entry.state.after(entry.record.kind, &replies) else {
-            return Err(failure_of(action, outcomes, Reply::Refused));
+            return Err(failure_of(outcomes, Reply::Refused));
         };
         if next == PublishState::Withdrawn {
-            let failure = failure_of(action, outcomes, Reply::Lost);
+            let failure = failure_of(outcomes, Reply::Lost);
             tracing::warn!(%location, %failure, "a publish cannot be carried out; taking it back");
             *ended_badly = Some(failure);
         }
@@ -89,18 +89,19 @@ impl Publishes {
         Ok(())
     }
 
-    async fn act(&self, location: &Location, entry: &PublishEntry) -> Vec<Result<(), Failure>> {
-        match entry.state.action(entry.record.kind) {
+    async fn act(&self, location: &Location, entry: &PublishEntry) -> Vec<Result<(), Refusal>> {
+        let outcomes = match entry.state.action(entry.record.kind) {
             Action::Complete => self.complete(location, entry).await,
             Action::Remove => vec![self.remove(location, &entry.record.remove).await],
-            Action::Commit => vec![self.commit(location, entry).await],
+            Action::Commit => return vec![self.commit(location, entry).await],
             Action::Close => {
                 self.clear_staging(location, entry).await;
                 vec![]
             }
             Action::TakeBack => self.take_back(location, entry).await,
             Action::Record | Action::Rest => vec![],
-        }
+        };
+        outcomes.into_iter().map(|outcome| outcome.map_err(Refusal::from)).collect()
     }
 
     async fn complete(&self, location: &Location, entry: &PublishEntry) -> Vec<Result<(), Failure>> {
@@ -135,11 +136,11 @@ impl Publishes {
         Ok(())
     }
 
-    async fn commit(&self, location: &Location, entry: &PublishEntry) -> Result<(), Failure> {
+    async fn commit(&self, location: &Location, entry: &PublishEntry) -> Result<(), Refusal> {
         let Some(change) = &entry.log else {
-            return Err(Failure::internal("INTERNAL", "a publish to a log has nothing to say to it"));
+            return Err(Failure::internal("INTERNAL", "a publish to a log has nothing to say to it").into());
         };
-        let outcome = Box::pin(apply_change(&self.stores, location, change)).await?;
+        let outcome = Box::pin(apply_change(&self.stores, location, change)).await.map_err(Refusal::from)?;
         fault::reach(Step::LogCommitted);
         tracing::debug!(%location, version = outcome.version, removed = outcome.removed, "committed");
         Ok(())
@@ -157,6 +158,17 @@ impl Publishes {
     }
 
     async fn take_back(&self, location: &Location, entry: &PublishEntry) -> Vec<Result<(), Failure>> {
+        // Whatever was believed when it was withdrawn: files that the log names are nobody's to remove.
+        if let Some(change) = &entry.log {
+            match names_any(&self.stores, location, &change.adds).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    let cause = format!("the log of {location} names files of a publish that was to be taken back");
+                    return vec![Err(Failure::internal("INTERNAL", cause))];
+                }
+                Err(failure) => return vec![Err(failure)],
+            }
+        }
         let mut outcomes = Vec::new();
         for file in &entry.record.publish {
             outcomes.push(write::discard_file(&self.stores, location, file).await);
@@ -169,12 +181,29 @@ impl Publishes {
     }
 }
 
-fn reply(action: Action, outcome: &Result<(), Failure>) -> Reply {
+/// Why a request of an action was not done.
+struct Refusal {
+    failure: Failure,
+    /// Whether it is certain that it is not done and never will be.
+    is_final: bool,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self { is_final: failure.code == write::STAGING_LOST, failure }
+    }
+}
+
+impl From<CommitError> for Refusal {
+    fn from(error: CommitError) -> Self {
+        Self { is_final: !matches!(error, CommitError::Failed(_)), failure: error.failure() }
+    }
+}
+
+fn reply(outcome: &Result<(), Refusal>) -> Reply {
     match outcome {
         Ok(()) => Reply::Done,
-        Err(failure) if failure.code == write::STAGING_LOST => Reply::Lost,
-        // The log was looked through before it was refused: nothing of it is there, and this change will never fit.
-        Err(failure) if action == Action::Commit && (is_clash(failure) || !failure.is_retryable()) => Reply::Lost,
+        Err(refusal) if refusal.is_final => Reply::Lost,
         Err(_) => Reply::Refused,
     }
 }
@@ -185,9 +214,10 @@ pub(crate) fn is_clash(failure: &Failure) -> bool {
 }
 
 /// The first failure that comes to this reply.
-fn failure_of(action: Action, outcomes: Vec<Result<(), Failure>>, wanted: Reply) -> Failure {
-    let found = outcomes.into_iter().filter(|outcome| reply(action, outcome) == wanted).find_map(Result::err);
-    found.unwrap_or_else(|| Failure::internal("INTERNAL", "a publish stopped without a reason"))
+fn failure_of(outcomes: Vec<Result<(), Refusal>>, wanted: Reply) -> Failure {
+    let found = outcomes.into_iter().filter(|outcome| reply(outcome) == wanted).find_map(Result::err);
+    let unknown = || Failure::internal("INTERNAL", "a publish stopped without a reason");
+    found.map_or_else(unknown, |refusal| refusal.failure)
 }
 
 fn withdrawn() -> Failure {

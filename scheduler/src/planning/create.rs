@@ -121,7 +121,19 @@ async fn in_place_of(
         let hint = "Write STORED AS PARQUET to replace it as it is, or give another LOCATION.";
         return Err(Failure::user("NOT_SUPPORTED", cause).with_hint(hint));
     }
-    managed::replaced(context.planner, &def.location).await
+    let catalog = context.planner.engine.catalog();
+    let here = |name: &TableName| {
+        catalog.table(name).is_some_and(|table| table.location.as_directory() == def.location.as_directory())
+    };
+    if let Some(other) = catalog.tables().into_iter().find(|name| *name != def.name && here(name)) {
+        let cause = format!("{} is the place of {other}", def.location);
+        return Err(Failure::user("TABLE_EXISTS", cause).with_hint("Give another LOCATION, or replace that table."));
+    }
+    let replaced = managed::replaced(context.planner, &def.location).await?;
+    if replaced.is_none() {
+        target::empty_only(context.planner, &def.location, EMPTY_HINT).await?;
+    }
+    Ok(replaced)
 }
 
 const EMPTY_HINT: &str = "Give another LOCATION, register what is there with CREATE EXTERNAL TABLE, or replace it with \

@@ -51,6 +51,22 @@ pub struct TableChange {
     pub properties: BTreeMap<String, Option<String>>,
 }
 
+#[cfg(test)]
+impl LogTarget {
+    /// A table made with its first rows.
+    pub(crate) fn of_new_table() -> Self {
+        Self {
+            base: None,
+            reads: PartitionSet::none(),
+            rewrites: None,
+            changes_rows: true,
+            replaces_columns: false,
+            operation: operation("CREATE TABLE AS SELECT", []),
+            change: TableChange::default(),
+        }
+    }
+}
+
 impl LogTarget {
     /// A write of rows. `base` is the version that was opened for it.
     ///
@@ -180,6 +196,17 @@ pub(super) fn columns(schema: &Schema, partition_by: &[String]) -> Result<Schema
             _ => kept,
         }
     };
+    for (i, field) in schema.fields().iter().enumerate() {
+        let same = |other: &&FieldRef| other.name().eq_ignore_ascii_case(field.name());
+        if let Some(other) = schema.fields().iter().take(i).find(same) {
+            let cause = format!(
+                "columns {} and {} differ in case only, which other engines do not see",
+                other.name(),
+                field.name()
+            );
+            return Err(Failure::user("DUPLICATE_COLUMN", cause).with_hint("Give one of them another name."));
+        }
+    }
     let signed = Schema::new(schema.fields().iter().map(signed).collect::<Vec<_>>());
     check_schema(&signed, partition_by)?;
     delta_types(&signed)

@@ -10,7 +10,7 @@ use selvedge_engine::sql::SetColumn;
 use selvedge_model::{Failure, Place};
 
 use super::super::statement::Context;
-use super::super::{assign, names};
+use super::super::{assign, defaults, names};
 use super::Changed;
 use super::scope::Typed;
 
@@ -87,9 +87,19 @@ pub(super) fn fitted(value: &Expr, given: &DataType, field: &FieldRef, changed: 
     })
 }
 
-/// What a column gets that an `INSERT` does not list.
-pub(super) fn absent(field: &FieldRef, changed: &Changed<'_>, place: &Place) -> Result<Expr, Failure> {
+/// What a column gets that an `INSERT` does not list: its default, or NULL.
+pub(super) fn absent(
+    context: &Context<'_>,
+    field: &FieldRef,
+    changed: &Changed<'_>,
+    place: &Place,
+) -> Result<Expr, Failure> {
     let (name, table) = (field.name(), &changed.def.name);
+    // What the log says of columns is left out of plans.
+    let logged = changed.version.as_ref().map_or(&changed.def.schema, |version| version.snapshot().schema());
+    if let Some(default) = defaults::of_column(&context.state, logged, name).map_err(|f| f.at(place.clone()))? {
+        return Ok(cast(default, field.data_type().clone()));
+    }
     let missing = match (changed.def.partition_by.contains(name), field.is_nullable()) {
         (true, _) => format!("partition column {name} of {table} is not listed"),
         (false, false) => format!("column {name} of {table} is NOT NULL and is not listed"),

@@ -290,7 +290,7 @@ impl Sides<'_> {
             let at = listed.iter().position(|listed| *listed == position);
             match at.and_then(|at| values.get(at)) {
                 Some(value) => columns::assigned(value, field, changed),
-                None => columns::absent(field, changed, &place),
+                None => columns::absent(context, field, changed, &place),
             }
         };
         fields.iter().enumerate().map(|pair| one(pair).map(Some)).collect()

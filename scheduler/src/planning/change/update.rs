@@ -3,7 +3,7 @@
 use datafusion::common::Column;
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::logical_expr::expr::Case;
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator};
+use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Operator};
 use selvedge_engine::sql::Update;
 use selvedge_model::Failure;
 use selvedge_model::words::counted;
@@ -111,12 +111,43 @@ pub(super) fn known_in(typed: &Typed, statement: &str) -> Result<Expr, Failure> 
         let cause = format!("{statement} takes IN (SELECT ...) only as it is, with AND and OR, and not negated");
         return refuse(cause, "Write NOT EXISTS (SELECT 1 FROM s WHERE s.id = t.id).");
     }
+    // UPDATE asks twice, once for the rows that are wanted and once for the others: both answers must be the same.
+    if statement == "UPDATE" && asks_what_changes(&condition) {
+        let cause =
+            "the condition of this UPDATE asks a query whose answer may be another each time: it has a LIMIT, a \
+                     window, DISTINCT ON or a function with changing results"
+                .to_owned();
+        return refuse(cause, "Write MERGE INTO ... USING (SELECT ...): it asks once.");
+    }
     if asks_whether(&condition) && condition.is_volatile() {
         let cause =
             format!("the condition of this {statement} asks a query and calls a function with changing results");
         return refuse(cause, "Put the rows that are wanted into a table first.");
     }
     Ok(condition)
+}
+
+/// Whether an expression asks a query that may answer otherwise the next time.
+fn asks_what_changes(expr: &Expr) -> bool {
+    let changes = |plan: &LogicalPlan| {
+        let mut found = false;
+        let walked = plan.apply_with_subqueries(|node| {
+            let varies =
+                matches!(node, LogicalPlan::Limit(_) | LogicalPlan::Window(_) | LogicalPlan::Distinct(Distinct::On(_)));
+            found |= varies || node.expressions().iter().any(Expr::is_volatile);
+            found |= matches!(node, LogicalPlan::Sort(sort) if sort.fetch.is_some());
+            Ok(TreeNodeRecursion::Continue)
+        });
+        found || walked.is_err()
+    };
+    let asked = |e: &Expr| match e {
+        Expr::Exists(exists) => changes(&exists.subquery.subquery),
+        Expr::InSubquery(within) => changes(&within.subquery.subquery),
+        Expr::ScalarSubquery(query) => changes(&query.subquery),
+        Expr::SetComparison(compared) => changes(&compared.subquery.subquery),
+        _ => false,
+    };
+    asks_whether(expr) && expr.exists(|e| Ok(asked(e))).unwrap_or(true)
 }
 
 /// Whether an expression asks whether a query has rows.

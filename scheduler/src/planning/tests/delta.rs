@@ -116,3 +116,21 @@ async fn tables_are_managed_unless_said_otherwise() {
                   INSERT OVERWRITE b SELECT id FROM b; SELECT b.id FROM b";
     assert_eq!(bench.check(script).await, [""; 0]);
 }
+
+#[tokio::test]
+async fn no_table_takes_the_place_of_another() {
+    let mut bench = Bench::new().await;
+    let at = made(&bench, "d").await;
+    bench.run(&format!("CREATE EXTERNAL TABLE d STORED AS DELTA LOCATION '{at}'")).await.unwrap();
+    let full = bench.path("");
+    for (sql, expected) in [
+        (format!("CREATE OR REPLACE TABLE other LOCATION '{at}' AS SELECT 1 AS a"), "TABLE_EXISTS"),
+        (format!("CREATE OR REPLACE TABLE other (a INT) LOCATION '{full}'"), "LOCATION_NOT_EMPTY"),
+        ("CREATE TABLE twins (a INT, \"A\" INT)".to_owned(), "DUPLICATE_COLUMN"),
+        ("CREATE TABLE twins AS SELECT 1 AS a, 2 AS \"A\"".to_owned(), "DUPLICATE_COLUMN"),
+    ] {
+        let shown = bench.refusal(&sql).await;
+        assert!(shown.starts_with(expected), "{sql}: {shown}");
+    }
+    bench.write("CREATE TABLE timed (id BIGINT, at TIMESTAMP DEFAULT now(), day DATE DEFAULT current_date)").await;
+}

@@ -259,7 +259,7 @@ async fn a_new_table_takes_its_columns_and_place_from_the_statement() {
     }
     let occupied = format!("CREATE TABLE t LOCATION '{}' AS SELECT 1 AS a", bench.dir.path().display());
     assert!(bench.refusal(&occupied).await.starts_with("LOCATION_NOT_EMPTY"));
-    let replaced = occupied.replace("CREATE TABLE", "CREATE OR REPLACE TABLE");
+    let replaced = occupied.replace("CREATE TABLE t", "CREATE OR REPLACE TABLE t STORED AS PARQUET");
     let write = bench.write(&replaced).await;
     assert_eq!((write.kind, write.is_first), (WriteKind::Overwrite, false));
 }
