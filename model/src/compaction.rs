@@ -111,7 +111,7 @@ mod tests {
                 prop_assert!(count == 0 || made < count);
                 let full = (0..bytes / 100).map(|i| file(&format!("{partition} {i}"), &partition.to_string(), 100));
                 after.extend(full);
-                if bytes % 100 > 0 {
+                if !bytes.is_multiple_of(100) {
                     after.push(file(&format!("rest of {partition}"), &partition.to_string(), bytes % 100));
                 }
             }

@@ -102,7 +102,7 @@ fn the_newest_value_of_all_writers_decides_on_freshness() {
 fn a_writer_that_says_nothing_is_no_good_news() {
     let silent = WriterReport::default();
     assert!(judge(&[check(OnViolation::Warn)], &[found(0, &[]), silent.clone()], 1, 0).is_err());
-    assert!(judge(&[fresh()], &[silent.clone()], 1, 0).is_err());
+    assert!(judge(&[fresh()], std::slice::from_ref(&silent), 1, 0).is_err());
     assert!(judge(&[stated(Rule::Rows { at_least: 1, at_most: None }, OnViolation::Fail)], &[silent], 1, 0).is_ok());
 }
 

@@ -36,7 +36,7 @@ const VERSION: u8 = 2;
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Node {
-    Write { spec: SinkSpec, checks: Vec<CheckNode>, newest: Vec<NewestOf> },
+    Write { spec: Box<SinkSpec>, checks: Vec<CheckNode>, newest: Vec<NewestOf> },
     Spread(SpreadSpec),
     Gather,
 }
@@ -92,6 +92,7 @@ fn decode(bytes: &[u8], inputs: &[Arc<dyn ExecutionPlan>], exprs: &Exprs<'_>) ->
     let input = inputs.first().cloned().ok_or_else(|| internal_datafusion_err!("a plan node lacks its input"))?;
     match serde_json::from_slice(json).map_err(json_error)? {
         Node::Write { spec, checks, newest } => {
+            let spec = *spec;
             let columns = input.schema();
             if newest.iter().any(|of| of.column >= columns.fields().len()) {
                 return internal_err!("WriteExec names a column that its input lacks");
@@ -144,7 +145,7 @@ impl PhysicalExtensionCodec for SelvedgePhysicalCodec {
             };
             let WriteChecks { rows, newest } = write.checks();
             let checks = rows.iter().map(check).collect::<Result<Vec<_>>>()?;
-            Node::Write { spec: write.spec().clone(), checks, newest: newest.clone() }
+            Node::Write { spec: Box::new(write.spec().clone()), checks, newest: newest.clone() }
         } else if let Some(spread) = node.downcast_ref::<SpreadExec>() {
             Node::Spread(spread.spec().clone())
         } else if node.is::<GatherExec>() {

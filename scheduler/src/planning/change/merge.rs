@@ -309,7 +309,7 @@ impl Sides<'_> {
             true => format!("the source has no column {}, which * would take from it", field.name()),
             false => format!("the source has several columns {}, one of which * would take", field.name()),
         };
-        let hint = match nearest(field.name(), known.into_iter()).filter(|_| named.is_empty()) {
+        let hint = match nearest(field.name(), known).filter(|_| named.is_empty()) {
             Some(near) => format!("Did you mean its column {near}? Name it AS {}, or list the columns.", field.name()),
             None => "List the columns in place of *.".to_owned(),
         };
