@@ -59,7 +59,7 @@ const UNFINISHED: &[&str] = &["todo!(", "unimplemented!(", "dbg!("];
 const MACHINE: &[&str] = &["/root/", "/home/", "/work/", "/Users/"];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    selvedge_tests::checkout()
 }
 
 fn walk(directory: &Path, wanted: &dyn Fn(&str) -> bool, into: &mut Vec<Source>) {

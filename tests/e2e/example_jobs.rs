@@ -1,7 +1,6 @@
 //! The jobs under jobs/, which are real: submitted to the cluster over s3://, their output compared with the same query in
 //! DuckDB, row for row.
 
-use std::path::Path;
 use std::process::Command;
 
 use selvedge_tests::cache;
@@ -14,8 +13,7 @@ use tempfile::TempDir;
 use crate::stage::{BUCKET, CLUSTER, LONG, S3, TPCH_URL, heavy, same, unique};
 
 fn job(name: &str) -> String {
-    let jobs = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("jobs");
-    jobs.join(name).to_string_lossy().into_owned()
+    selvedge_tests::checkout().join("jobs").join(name).to_string_lossy().into_owned()
 }
 
 fn sources(output: &str) -> Vec<Source> {

@@ -133,7 +133,7 @@ fn a_version_is_restored_with_its_columns_and_others_stay_readable() {
          ALTER TABLE {table} ADD COLUMN extra INT;
          INSERT INTO {table} (id, extra, p) VALUES (200, 5, 3)"
     ));
-    let all = "SELECT id, name, p FROM t ORDER BY id";
+    let all = "SELECT id, name, p FROM t ORDER BY id, name";
     let (first, second, third) = (read_at(all, &location, 0), read_at(all, &location, 1), read_back(all, &location));
     assert!(first != second && second != third);
     execute(&format!("RESTORE TABLE {table} TO VERSION AS OF 1"));

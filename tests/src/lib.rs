@@ -20,6 +20,7 @@ pub mod tpch;
 pub use error::{HarnessError, Outcome, fail};
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 static RUNTIME: LazyLock<std::io::Result<tokio::runtime::Runtime>> =
@@ -33,4 +34,10 @@ pub fn runtime() -> Outcome<&'static tokio::runtime::Runtime> {
 /// Runs a future to its end from a plain test function.
 pub fn block_on<F: Future>(future: F) -> Outcome<F::Output> {
     Ok(runtime()?.block_on(future))
+}
+
+/// The project's root. Tests run in their package's folder, so this is found as they run: a test binary kept from
+/// another checkout must not look there.
+pub fn checkout() -> PathBuf {
+    PathBuf::from("..").canonicalize().unwrap_or_else(|_| PathBuf::from(".."))
 }
