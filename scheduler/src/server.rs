@@ -119,11 +119,8 @@ async fn assemble(options: SchedulerOptions) -> Result<Parts, SchedulerError> {
     let store = store::open(&options.store).await.map_err(|e| e.failure())?;
     let engine = Engine::new(EngineOptions {
         store: options.s3.clone(),
-        warehouse: options.warehouse.clone(),
-        memory_bytes: None,
-        spill_dir: None,
-        spill_limit_bytes: None,
         target_partitions: options.target_partitions.max(4),
+        ..EngineOptions::new(options.warehouse.clone())
     })?;
     let host_options = HostOptions {
         lease: options.lease,

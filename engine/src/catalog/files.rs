@@ -3,19 +3,17 @@
 //! Lists at every scan (a table written a moment ago shows its new files), leaves out partitions that filters rule out,
 //! reads statistics of what is left, and hands byte ranges of the files to as many partitions as the session plans for.
 //! DataFusion's own listing table is not used: it takes NULL partitions for strings, believes partition columns never
-//! NULL, and reads hidden files. The scan node itself is DataFusion's, which Ballista knows how to send and slice.
+//! NULL, and reads hidden files. The scan node itself is DataFusion's: see `scan.rs`.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::common::project_schema;
 use datafusion::datasource::TableProvider;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
@@ -30,7 +28,8 @@ use super::TableDef;
 use super::format::{by_compression, file_format, said_compression};
 use super::listing::Root;
 use super::partitions::{PartitionFilter, values_of};
-use super::statistics::{Footers, summed};
+use super::scan::{FileScan, Wanted, decided_by_partitions, filter_pushdown};
+use super::statistics::Footers;
 use crate::error::EngineError;
 
 /// A provider that scans the table.
@@ -69,11 +68,6 @@ impl FilesTable {
         &self.def
     }
 
-    fn decided_by_partitions(&self, filter: &Expr) -> bool {
-        let names: Vec<&str> = self.def.partition_by.iter().map(String::as_str).collect();
-        !names.is_empty() && expr_applicable_for_cols(&names, filter)
-    }
-
     /// Files that may hold wanted rows, with their partition values.
     async fn wanted_files(
         &self,
@@ -81,7 +75,8 @@ impl FilesTable {
         store: &Arc<dyn ObjectStore>,
         filters: &[Expr],
     ) -> Result<Vec<PartitionedFile>> {
-        let filters: Vec<Expr> = filters.iter().filter(|f| self.decided_by_partitions(f)).cloned().collect();
+        let decided = |filter: &&Expr| decided_by_partitions(&self.partitions, filter);
+        let filters: Vec<Expr> = filters.iter().filter(decided).cloned().collect();
         let filter = PartitionFilter { state, fields: &self.partitions, filters: &filters };
         let listed = self.root.list(store, (!filters.is_empty()).then_some(&filter)).await?;
         let mut wanted = Vec::with_capacity(listed.len());
@@ -113,27 +108,16 @@ impl FilesTable {
             location: &self.def.location,
             schema: self.table_schema.file_schema(),
         };
-        let partitions = state.config().target_partitions().max(1);
         let (files, total) = footers.known_files(files, &self.schema()).await?;
-        let groups = grouped(files, partitions, &self.schema())?;
-        let source = format.file_source(self.table_schema.clone());
-        let config = FileScanConfigBuilder::new(self.def.location.store_url(), source)
-            .with_file_groups(groups)
-            .with_statistics(total)
-            .with_projection_indices(wanted.projection.cloned())?
-            .with_limit(wanted.limit)
-            .build();
-        let plan = format.create_physical_plan(state, config).await?;
-        // Into byte ranges of about the same size, where the format can be entered anywhere.
-        Ok(plan.repartitioned(partitions, state.config_options())?.unwrap_or(plan))
+        let scan = FileScan {
+            location: &self.def.location,
+            format: &format,
+            table_schema: &self.table_schema,
+            partitions: state.config().target_partitions().max(1),
+            wanted,
+        };
+        scan.plan(state, files, total).await
     }
-}
-
-/// Columns and rows that a scan is to give.
-#[derive(Clone, Copy)]
-struct Wanted<'a> {
-    projection: Option<&'a Vec<usize>>,
-    limit: Option<usize>,
 }
 
 #[async_trait]
@@ -147,11 +131,7 @@ impl TableProvider for FilesTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let answer = |filter: &&Expr| match self.decided_by_partitions(filter) {
-            true => TableProviderFilterPushDown::Exact,
-            false => TableProviderFilterPushDown::Inexact,
-        };
-        Ok(filters.iter().map(answer).collect())
+        Ok(filter_pushdown(&self.partitions, filters))
     }
 
     async fn scan(
@@ -177,15 +157,6 @@ impl TableProvider for FilesTable {
         // A scan reads files of one compression only.
         UnionExec::try_new(scans)
     }
-}
-
-/// Files in at most `partitions` groups, with the statistics of each.
-pub(crate) fn grouped(files: Vec<PartitionedFile>, partitions: usize, schema: &Schema) -> Result<Vec<FileGroup>> {
-    let with_sum = |group: FileGroup| {
-        let known = summed(group.files(), schema)?;
-        Ok(group.with_statistics(Arc::new(known)))
-    };
-    FileGroup::new(files).split_files(partitions).into_iter().map(with_sum).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
@@ -16,18 +16,10 @@ use super::*;
 use crate::catalog::{Format, resolve_files};
 use crate::error::classify;
 use crate::session::{Engine, EngineOptions, Settings};
-use crate::store::{Location, StoreOptions};
+use crate::store::Location;
 
 pub(in crate::catalog) fn state() -> SessionState {
-    let engine = Engine::new(EngineOptions {
-        store: StoreOptions::default(),
-        warehouse: Location::parse("/tmp/selvedge-none").unwrap(),
-        memory_bytes: None,
-        spill_dir: None,
-        spill_limit_bytes: None,
-        target_partitions: 4,
-    })
-    .unwrap();
+    let engine = Engine::new(EngineOptions::new(Location::parse("/tmp/selvedge-none").unwrap())).unwrap();
     let mut settings = Settings::new();
     settings.set("datafusion.optimizer.repartition_file_min_size", "1024").unwrap();
     engine.session(&settings).unwrap()

@@ -7,7 +7,6 @@ use datafusion::prelude::SessionContext;
 use super::*;
 use crate::catalog::Format;
 use crate::session::{Engine, EngineOptions, Settings};
-use crate::store::StoreOptions;
 
 fn def(name: &str) -> TableDef {
     TableDef {
@@ -56,15 +55,7 @@ fn schemas_guard_what_is_in_them() {
 
 #[tokio::test]
 async fn datafusion_sees_tables_views_and_information_schema() {
-    let engine = Engine::new(EngineOptions {
-        store: StoreOptions::default(),
-        warehouse: Location::parse("/tmp/selvedge-none").unwrap(),
-        memory_bytes: None,
-        spill_dir: None,
-        spill_limit_bytes: None,
-        target_partitions: 2,
-    })
-    .unwrap();
+    let engine = Engine::new(EngineOptions::new(Location::parse("/tmp/selvedge-none").unwrap())).unwrap();
     engine.catalog().create_table(def("orders"), false, false).unwrap();
     let state = engine.session(&Settings::new()).unwrap();
     let sql = "SELECT a, arrow_cast('x', 'Utf8View') AS v FROM orders";

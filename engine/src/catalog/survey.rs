@@ -75,18 +75,9 @@ mod tests {
     use super::*;
     use crate::catalog::{Format, ViewDef};
     use crate::session::{Engine, EngineOptions, Settings};
-    use crate::store::StoreOptions;
 
     fn engine(warehouse: &str) -> Arc<Engine> {
-        Engine::new(EngineOptions {
-            store: StoreOptions::default(),
-            warehouse: Location::parse(warehouse).unwrap(),
-            memory_bytes: None,
-            spill_dir: None,
-            spill_limit_bytes: None,
-            target_partitions: 2,
-        })
-        .unwrap()
+        Engine::new(EngineOptions::new(Location::parse(warehouse).unwrap())).unwrap()
     }
 
     fn def(name: &str, location: &str) -> TableDef {

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use chrono::Utc;
 use deltalake_core::DeltaTable as LogTable;
 use deltalake_core::kernel::{Action, Transaction};
-use futures::TryStreamExt;
 use selvedge_model::Failure;
 use selvedge_model::delta::{
     Clash, CommitDecision, CommitFacts, CommitSince, DeltaWrite, FileChange, PartitionSet, TableFile, decide,
@@ -25,7 +24,7 @@ use super::checkpoint::write_if_due;
 use super::history::RUN_KEY;
 use super::log::{DeltaLog, Put, version};
 use super::metadata::TableInfo;
-use super::snapshot::{DeltaFile, data_file};
+use super::snapshot::{DeltaFile, data_files};
 use crate::store::{Location, ObjectStores};
 
 pub use super::clash::CommitError;
@@ -206,13 +205,8 @@ impl Writer<'_> {
     /// The files of the newest version.
     async fn files(&self, info: &TableInfo) -> Result<Vec<DeltaFile>, Failure> {
         let failed = |e| self.log.failed("reading the files of", &e);
-        let fields = info.partition_fields();
-        let mut views = self.table.snapshot().map_err(failed)?.snapshot().file_views(self.log.logs().as_ref(), None);
-        let mut files = Vec::new();
-        while let Some(view) = views.try_next().await.map_err(failed)? {
-            files.push(data_file(&view, &fields, self.log.location())?);
-        }
-        Ok(files)
+        let views = self.table.snapshot().map_err(failed)?.snapshot().file_views(self.log.logs().as_ref(), None);
+        data_files(views, info, &self.log).await
     }
 
     /// Reads what was committed since the base and is not known yet. A gap stays a gap: the decision sees it.

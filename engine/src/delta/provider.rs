@@ -1,10 +1,10 @@
 //! Scans a version of a table.
 //!
 //! The version is pinned when the provider is made. Files come from the log, so nothing is listed; those that filters rule
-//! out are left out before any is opened. The scan node is DataFusion's, as for tables of files (`catalog/files.rs`):
-//! Ballista knows how to send and slice it. Columns that older files lack are NULL.
+//! out are left out before any is opened. The scan node is the same as for tables of files (`catalog/scan.rs`). Columns
+//! that older files lack are NULL.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Fields, Schema, SchemaRef};
@@ -15,8 +15,6 @@ use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::common::{Statistics, project_schema};
 use datafusion::datasource::TableProvider;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::listing::helpers::expr_applicable_for_cols;
-use datafusion::datasource::physical_plan::FileScanConfigBuilder;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
@@ -30,7 +28,10 @@ use super::prune::{by_partition, by_statistics};
 use super::snapshot::{DeltaFile, DeltaSnapshot};
 use super::statistics::file_statistics;
 use super::version::VersionSpec;
-use crate::catalog::{Format, file_format, grouped, plain_schema, summed, with_partitions};
+use crate::catalog::{
+    FileScan, Format, Wanted, decided_by_partitions, file_format, filter_pushdown, plain_schema, summed,
+    with_partitions,
+};
 use crate::error::EngineError;
 
 /// A version of a table, to be scanned.
@@ -40,10 +41,6 @@ pub struct DeltaTable {
     spec: VersionSpec,
     partitions: Vec<FieldRef>,
     table_schema: TableSchema,
-    /// The only files that are scanned, when it is not all of the version's.
-    only: Option<Arc<BTreeSet<String>>>,
-    /// How many partitions to scan in, when the session is not to decide.
-    groups: Option<usize>,
 }
 
 impl DeltaTable {
@@ -58,18 +55,7 @@ impl DeltaTable {
         let partitions: Vec<FieldRef> = schema.fields().iter().skip(data).cloned().collect();
         let table_schema =
             TableSchema::builder(Arc::new(Schema::new(columns))).with_table_partition_cols(partitions.clone()).build();
-        Self { snapshot, spec, partitions, table_schema, only: None, groups: None }
-    }
-
-    /// All rows of exactly these files of a version, named by their paths, whatever else it has.
-    pub fn of_files(snapshot: Arc<DeltaSnapshot>, spec: VersionSpec, paths: BTreeSet<String>) -> Self {
-        Self { only: Some(Arc::new(paths)), ..Self::new(snapshot, spec) }
-    }
-
-    /// The same, scanned in at most so many partitions.
-    #[must_use]
-    pub fn in_groups(self, groups: usize) -> Self {
-        Self { groups: Some(groups.max(1)), ..self }
+        Self { snapshot, spec, partitions, table_schema }
     }
 
     /// The same columns over another version: what a view needs, whose plan is older than the table. Columns that came
@@ -93,7 +79,7 @@ impl DeltaTable {
             return Err(mismatch("its partition columns are others now".to_owned()));
         }
         let (partitions, table_schema) = (self.partitions.clone(), self.table_schema.clone());
-        Ok(Self { snapshot, spec: self.spec, partitions, table_schema, only: None, groups: None })
+        Ok(Self { snapshot, spec: self.spec, partitions, table_schema })
     }
 
     /// The version that is scanned.
@@ -108,8 +94,7 @@ impl DeltaTable {
 
     /// Whether a filter asks for partition columns alone, so that it is answered by leaving out files.
     pub fn decided_by_partitions(&self, filter: &Expr) -> bool {
-        let names: Vec<&str> = self.partitions.iter().map(|f| f.name().as_str()).collect();
-        !names.is_empty() && expr_applicable_for_cols(&names, filter)
+        decided_by_partitions(&self.partitions, filter)
     }
 
     /// Files that may hold rows that the filters want.
@@ -130,10 +115,7 @@ impl DeltaTable {
     ) -> Result<Vec<(&'a DeltaFile, Arc<Statistics>)>> {
         let (on_partitions, others): (Vec<&Expr>, Vec<&Expr>) =
             filters.iter().partition(|f| self.decided_by_partitions(f));
-        let mut files = by_partition(state, files, &self.partitions, &on_partitions)?;
-        if let Some(only) = &self.only {
-            files.retain(|file| only.contains(&file.path));
-        }
+        let files = by_partition(state, files, &self.partitions, &on_partitions)?;
         let known: Vec<Arc<Statistics>> = files.iter().map(|file| self.known(file)).collect();
         if others.is_empty() {
             return Ok(files.into_iter().zip(known).collect());
@@ -149,45 +131,35 @@ impl DeltaTable {
         Arc::new(with_partitions(of_columns, file.bytes, &file.partition))
     }
 
-    /// A scan of all rows of some files.
+    /// A scan of all rows of some files, in at most `partitions` parts.
     pub(super) async fn scan_files(
         &self,
         state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        limit: Option<usize>,
+        wanted: Wanted<'_>,
+        partitions: usize,
         files: &[DeltaFile],
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let known = files.iter().map(|file| (file, self.known(file))).collect();
-        self.scan_known(state, projection, limit, known).await
+        self.scan_known(state, wanted, partitions, known).await
     }
 
     async fn scan_known(
         &self,
         state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        limit: Option<usize>,
-        wanted: Vec<(&DeltaFile, Arc<Statistics>)>,
+        wanted: Wanted<'_>,
+        partitions: usize,
+        files: Vec<(&DeltaFile, Arc<Statistics>)>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        if wanted.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema(), projection)?)));
+        if files.is_empty() {
+            return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema(), wanted.projection)?)));
         }
-        let files =
-            wanted.into_iter().map(|(file, known)| self.partitioned(file, known)).collect::<Result<Vec<_>>>()?;
+        let files = files.into_iter().map(|(file, known)| self.partitioned(file, known)).collect::<Result<Vec<_>>>()?;
         let total = summed(&files, &self.schema())?;
-        let partitions = self.groups.unwrap_or_else(|| state.config().target_partitions().max(1));
-        let groups = grouped(files, partitions, &self.schema())?;
         let uncompressed = CompressionTypeVariant::UNCOMPRESSED;
         let format = file_format(Format::Parquet, &BTreeMap::new(), uncompressed, state.config_options())
             .map_err(EngineError::from)?;
-        let source = format.file_source(self.table_schema.clone());
-        let config = FileScanConfigBuilder::new(self.snapshot.location().store_url(), source)
-            .with_file_groups(groups)
-            .with_statistics(total)
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .build();
-        let plan = format.create_physical_plan(state, config).await?;
-        Ok(plan.repartitioned(partitions, state.config_options())?.unwrap_or(plan))
+        let (location, table_schema) = (self.snapshot.location(), &self.table_schema);
+        FileScan { location, format: &format, table_schema, partitions, wanted }.plan(state, files, total).await
     }
 
     fn partitioned(&self, file: &DeltaFile, known: Arc<Statistics>) -> Result<PartitionedFile> {
@@ -213,11 +185,7 @@ impl TableProvider for DeltaTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let answer = |filter: &&Expr| match self.decided_by_partitions(filter) {
-            true => TableProviderFilterPushDown::Exact,
-            false => TableProviderFilterPushDown::Inexact,
-        };
-        Ok(filters.iter().map(answer).collect())
+        Ok(filter_pushdown(&self.partitions, filters))
     }
 
     async fn scan(
@@ -228,7 +196,8 @@ impl TableProvider for DeltaTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let files = self.snapshot.files().await.map_err(EngineError::from)?;
-        let wanted = self.found(state, &files, filters)?;
-        self.scan_known(state, projection, limit, wanted).await
+        let found = self.found(state, &files, filters)?;
+        let partitions = state.config().target_partitions().max(1);
+        self.scan_known(state, Wanted { projection, limit }, partitions, found).await
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::ScalarValue;
+use deltalake_core::DeltaResult;
 use deltalake_core::kernel::{LogicalFileView, Snapshot as LogSnapshot};
-use futures::TryStreamExt;
+use futures::{Stream, TryStreamExt};
 use selvedge_model::Failure;
 use selvedge_model::delta::PartitionKey;
 use tokio::sync::OnceCell;
@@ -119,13 +120,8 @@ impl DeltaSnapshot {
     /// `UNSUPPORTED_TABLE` when one has a deletion vector or lies elsewhere, `BAD_PARTITION`, what the store says.
     pub async fn files(&self) -> Result<Arc<[DeltaFile]>, Failure> {
         let read = || async {
-            let mut views = self.inner.file_views(self.log.logs().as_ref(), None);
-            let mut files = Vec::new();
-            let fields = self.partition_fields();
-            while let Some(view) = views.try_next().await.map_err(|e| self.log.failed("reading the files of", &e))? {
-                files.push(data_file(&view, &fields, self.location())?);
-            }
-            Ok(files.into())
+            let views = self.inner.file_views(self.log.logs().as_ref(), None);
+            data_files(views, &self.info, &self.log).await.map(Arc::from)
         };
         self.files.get_or_try_init(read).await.cloned()
     }
@@ -165,12 +161,19 @@ impl DeltaSnapshot {
     }
 }
 
+/// The files that the log tells of.
+pub(super) async fn data_files(
+    views: impl Stream<Item = DeltaResult<LogicalFileView>>,
+    info: &TableInfo,
+    log: &DeltaLog,
+) -> Result<Vec<DeltaFile>, Failure> {
+    let fields = info.partition_fields();
+    let views = views.map_err(|e| log.failed("reading the files of", &e));
+    views.and_then(async |view| data_file(&view, &fields, log.location())).try_collect().await
+}
+
 /// A file as the log tells.
-pub(super) fn data_file(
-    view: &LogicalFileView,
-    fields: &[FieldRef],
-    location: &Location,
-) -> Result<DeltaFile, Failure> {
+fn data_file(view: &LogicalFileView, fields: &[FieldRef], location: &Location) -> Result<DeltaFile, Failure> {
     let path = view.path().into_owned();
     if view.deletion_vector_descriptor().is_some() {
         let cause = format!("the Delta table at {location} uses deletion vectors ({path}) and cannot be read here");

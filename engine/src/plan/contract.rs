@@ -63,21 +63,26 @@ pub fn check_expr(state: &SessionState, sql: &str, schema: &Schema) -> Result<Ex
     if is_of_many {
         return plan_err!("a CHECK looks at one row at a time, and cannot aggregate");
     }
-    let context = SimplifyContext::builder()
-        .with_schema(Arc::new(columns.clone()))
-        .with_config_options(Arc::clone(state.config_options()))
-        .with_current_time()
-        .build();
-    let simplifier = ExprSimplifier::new(context);
+    let simplifier = simplifier(state, &columns);
     let expr = simplifier.coerce(expr, &columns)?;
     let data_type = expr.get_type(&columns)?;
     if data_type != DataType::Boolean {
         return plan_err!("a CHECK must be true or false, and this is {data_type}");
     }
-    // Of `now()` and the like there is one value for all rows.
     let expr = simplifier.simplify(expr)?;
     state.create_physical_expr(expr.clone(), &columns)?;
     Ok(expr)
+}
+
+/// What gives expressions on these columns their types and, at planning, `now()` and the like the one value that they have
+/// for all rows.
+pub fn simplifier(state: &SessionState, columns: &DFSchema) -> ExprSimplifier {
+    let context = SimplifyContext::builder()
+        .with_schema(Arc::new(columns.clone()))
+        .with_config_options(Arc::clone(state.config_options()))
+        .with_current_time()
+        .build();
+    ExprSimplifier::new(context)
 }
 
 /// The position of a column with times.

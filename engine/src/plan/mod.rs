@@ -23,7 +23,7 @@ mod write_exec;
 mod tests;
 
 pub use codec::physical_codec;
-pub use contract::{PlannedExpectation, check_expr, contract_of, time_column, with_contract};
+pub use contract::{PlannedExpectation, check_expr, contract_of, simplifier, time_column, with_contract};
 pub use join_memory::physical_rules;
 pub use joins::optimizer_rules;
 pub use manifest::manifest_rows;

@@ -50,6 +50,20 @@ pub struct EngineOptions {
     pub target_partitions: usize,
 }
 
+impl EngineOptions {
+    /// An engine without limits of its own, that plans for four partitions.
+    pub fn new(warehouse: Location) -> Self {
+        Self {
+            store: StoreOptions::default(),
+            warehouse,
+            memory_bytes: None,
+            spill_dir: None,
+            spill_limit_bytes: None,
+            target_partitions: 4,
+        }
+    }
+}
+
 /// What a process has once.
 pub struct Engine {
     stores: ObjectStores,

@@ -55,7 +55,13 @@ fn task(task_id: u32) -> TaskRef {
 }
 
 fn location(task_id: u32, partition: usize, is_sort_shuffle: bool) -> PartitionLocation {
-    let id = VirtualExecutorId { real: REAL.into(), task: task(task_id) }.to_string();
+    location_of(REAL, task(task_id), partition, is_sort_shuffle)
+}
+
+/// Where a task says that a partition of its output is.
+pub(super) fn location_of(real: &str, task: TaskRef, partition: usize, is_sort_shuffle: bool) -> PartitionLocation {
+    let task_id = task.task_id;
+    let id = VirtualExecutorId { real: real.into(), task }.to_string();
     PartitionLocation {
         map_partition_id: 0,
         partition_id: PartitionId { job_id: "j".into(), stage_id: 1, partition_id: partition },

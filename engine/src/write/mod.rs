@@ -11,6 +11,7 @@ mod error;
 mod groups;
 mod layout;
 mod local;
+mod open;
 mod overflow;
 mod remote;
 #[cfg(test)]

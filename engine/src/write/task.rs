@@ -18,14 +18,13 @@ use selvedge_model::manifest::StagedFile;
 use super::encode::Encoder;
 use super::groups::Groups;
 use super::layout::{TaskTag, below};
+use super::open::{OpenFile, RESERVED_BYTES};
 use super::rows::{PartitionValues, RowLayout};
-use super::store::{StagedSink, TableStore, Target};
+use super::store::{TableStore, Target};
 use crate::delta::file_stats;
 use crate::error::EngineError;
 use crate::plan::SinkSpec;
 
-/// Reserved for each open file before its first row.
-const RESERVED_BYTES: usize = 16 << 20;
 /// Left free by open files, for the sort of rows that get none: it spills, but cannot begin with nothing.
 const SORT_BYTES: usize = 64 << 20;
 /// Files open at once, at most: each may be an upload in progress.
@@ -85,34 +84,6 @@ enum Slot {
     Open(Box<OpenFile>),
     /// They are sorted first: no memory was left for another file when the first of them came.
     Sorted,
-}
-
-struct OpenFile {
-    path: String,
-    partition: PartitionValues,
-    encoder: Encoder,
-    sink: StagedSink,
-    rows: u64,
-    /// Rows yet to be encoded.
-    gathered: Vec<RecordBatch>,
-    gathered_rows: usize,
-    gathered_bytes: usize,
-    /// Its part of the reservation.
-    reserved: usize,
-}
-
-impl OpenFile {
-    fn needs(&self) -> usize {
-        RESERVED_BYTES.max(self.encoder.memory() + self.sink.buffered() + self.gathered_bytes)
-    }
-
-    /// Gives back what memory it can: ends the row group and waits for the uploads.
-    async fn flush(&mut self) -> Result<()> {
-        self.encoder.end_row_group()?;
-        self.sink.push(self.encoder.take()).await?;
-        self.sink.drain().await?;
-        Ok(())
-    }
 }
 
 impl TaskWriter {
@@ -313,17 +284,7 @@ impl TaskWriter {
             Encoder::new(spec.format, self.layout.file_schema().clone(), &spec.compression, spec.target_file_bytes)?;
         let target = Target { root, path: path.clone(), tag: &self.tag, file_name: &file_name, part_bytes };
         let sink = self.store.stage(target).await?;
-        Ok(OpenFile {
-            path: path.to_string(),
-            partition,
-            encoder,
-            sink,
-            rows: 0,
-            gathered: Vec::new(),
-            gathered_rows: 0,
-            gathered_bytes: 0,
-            reserved: RESERVED_BYTES,
-        })
+        Ok(OpenFile::new(path.to_string(), partition, encoder, sink))
     }
 
     async fn close(&mut self, open: OpenFile) -> Result<()> {

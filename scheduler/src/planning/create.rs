@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
-use datafusion::logical_expr::{DdlStatement, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::sql::parser::{CreateExternalTable as DfCreateExternalTable, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{ColumnOption, Ident, ObjectName};
 use selvedge_engine::catalog::{Format, TableDef, TableName};
 use selvedge_engine::delta::{DeltaSnapshot, is_delta_table};
-use selvedge_engine::error::classify;
 use selvedge_engine::sql::{ColumnSpec, CreateSchema, CreateTable, CreateTableAs, Drop, DropKind, TableColumns};
 use selvedge_model::Failure;
 use selvedge_model::commit::WriteKind;
@@ -17,7 +16,7 @@ use selvedge_model::commit::WriteKind;
 use super::assign::{self, Origin};
 use super::statement::Context;
 use super::target::{self, Target};
-use super::{LogTarget, Planned, PlannedWrite, Rows, defaults, errors, managed, names, query};
+use super::{LogTarget, Planned, PlannedWrite, defaults, errors, managed, names, query};
 use crate::store::TableKind;
 
 pub(super) async fn schema(context: &Context<'_>, create: &CreateSchema) -> Result<Planned, Failure> {
@@ -63,20 +62,13 @@ async fn empty(context: &Context<'_>, create: &CreateTable, def: TableDef) -> Re
     let def = TableDef { schema, ..def };
     let replaced = in_place_of(context, &def, create.or_replace).await.map_err(at_name)?;
     let log = LogTarget::create(replaced, None, &def.partition_by, &context.state).map_err(at_name)?;
-    let plan = LogicalPlanBuilder::empty(false).build().map_err(|e| classify(&e))?;
     Ok(Planned::from(PlannedWrite {
-        plan,
-        location: def.location.clone(),
         kind: WriteKind::Overwrite,
-        partition_by: def.partition_by.clone(),
-        target: def.name.to_string(),
         done: format!("table {} is created", def.name),
-        schema: def.schema.clone(),
-        create: Some(def),
         is_first: !create.or_replace,
         may_exist: create.if_not_exists,
-        log: Some(log),
-        rows: Rows::None,
+        create: Some(def.clone()),
+        ..PlannedWrite::of_log(&def, log)?
     }))
 }
 

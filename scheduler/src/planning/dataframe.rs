@@ -108,7 +108,7 @@ impl Planner {
         state: &SessionState,
     ) -> Result<Fitting, Failure> {
         let def = insert::writable(self, &name.parse::<TableName>()?)?;
-        let opened = managed::open(self, &def).await?;
+        let opened = managed::open(self, state, &def).await?;
         let def = managed::current(def, opened.as_ref());
         if !wire.partition_by.is_empty() && wire.partition_by != def.partition_by {
             let cause = format!("{} is partitioned by ({})", def.name, def.partition_by.join(", "));

@@ -9,9 +9,9 @@ use datafusion::common::DFSchema;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, ExprSchemable as _, cast};
-use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
 use datafusion::sql::sqlparser::ast::{ColumnOption, Expr as SqlExpr};
 use selvedge_engine::delta::DEFAULT_KEY;
+use selvedge_engine::plan::simplifier;
 use selvedge_engine::sql::ColumnSpec;
 use selvedge_model::Failure;
 
@@ -66,13 +66,7 @@ fn check(context: &Context<'_>, text: &str, field: &FieldRef) -> Result<(), Fail
     if !assign::is_assignable(&given, field.data_type()) {
         return Err(refused(format!("it is {given}")).with_hint("Where the value is right, say so with CAST."));
     }
-    // `now()` and the like have their value when a statement is planned.
-    let simplify = SimplifyContext::builder()
-        .with_schema(Arc::new(none.clone()))
-        .with_config_options(Arc::clone(state.config_options()))
-        .with_current_time()
-        .build();
-    let simplifier = ExprSimplifier::new(simplify);
+    let simplifier = simplifier(state, &none);
     let expr = simplifier.coerce(cast(expr, field.data_type().clone()), &none).map_err(why)?;
     let expr = simplifier.simplify(expr).map_err(why)?;
     let value = state.create_physical_expr(expr, &none).map_err(why)?;

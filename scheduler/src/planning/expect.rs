@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Ident, ObjectName, Query,
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use selvedge_engine::catalog::{TableDef, TableName};
-use selvedge_engine::error::{classify, nearest};
+use selvedge_engine::error::classify;
 use selvedge_engine::plan::{check_expr, time_column};
 use selvedge_engine::sql::{DropExpect, Expect, ExpectRule};
 use selvedge_model::Failure;
@@ -25,7 +25,7 @@ pub(super) async fn expect(context: &Context<'_>, expect: &Expect) -> Result<Pla
     let table = names::table(context.statement, &expect.table)?;
     let at_table = |f: Failure| f.at(context.statement.place_of_name(&expect.table));
     let def = insert::writable(context.planner, &table).map_err(at_table)?;
-    let opened = managed::open(context.planner, &def).await.map_err(at_table)?;
+    let opened = managed::open(context.planner, &context.state, &def).await.map_err(at_table)?;
     let def = managed::current(def, opened.as_ref());
     let rule = match &expect.rule {
         ExpectRule::Check(condition) => {
@@ -86,13 +86,7 @@ fn column_of(context: &Context<'_>, column: &Ident, def: &TableDef) -> Result<St
     let name = names::ident(column);
     let place = context.statement.place_of_ident(column);
     if def.schema.index_of(&name).is_err() {
-        let known = def.schema.fields().iter().map(|f| f.name().as_str());
-        let hint = match nearest(&name, known.clone()) {
-            Some(near) => format!("Did you mean {near}?"),
-            None => format!("It has {}.", known.collect::<Vec<_>>().join(", ")),
-        };
-        let cause = format!("table {} has no column {name}", def.name);
-        return Err(Failure::user("COLUMN_NOT_FOUND", cause).with_hint(hint).at(place));
+        return Err(insert::missing_column(def, &name).at(place));
     }
     match time_column(&def.schema, &name) {
         Ok(_) => Ok(name),

@@ -23,7 +23,7 @@ pub(super) async fn plan(context: &Context<'_>, insert: &Insert) -> Result<Plann
         None => at_table(failure),
     };
     let def = writable(context.planner, &name).map_err(at_table)?;
-    let opened = managed::open(context.planner, &def).await.map_err(at_table)?;
+    let opened = managed::open(context.planner, &context.state, &def).await.map_err(at_table)?;
     let logged = opened.as_ref().map_or_else(|| def.schema.clone(), |snapshot| snapshot.schema().clone());
     let def = managed::current(def, opened.as_ref());
     let clause = partition::resolve(insert, &def).map_err(at_name)?;
@@ -102,13 +102,7 @@ fn wanted(insert: &Insert, def: &TableDef, clause: &PartitionClause) -> Result<V
         let column = names::ident(ident);
         let at = || Some(ident.clone());
         if def.schema.field_with_name(&column).is_err() {
-            let known = def.schema.fields().iter().map(|f| f.name().as_str());
-            let hint = match nearest(&column, known.clone()) {
-                Some(near) => format!("Did you mean {near}?"),
-                None => format!("It has {}.", known.collect::<Vec<_>>().join(", ")),
-            };
-            let cause = format!("table {} has no column {column}", def.name);
-            return Err((Failure::user("COLUMN_NOT_FOUND", cause).with_hint(hint), at()));
+            return Err((missing_column(def, &column), at()));
         }
         if wanted.contains(&column) {
             return Err((Failure::user("DUPLICATE_COLUMN", format!("column {column} is listed twice")), at()));
@@ -124,6 +118,16 @@ fn wanted(insert: &Insert, def: &TableDef, clause: &PartitionClause) -> Result<V
     let unlisted: Vec<_> = unlisted.filter(|c| clause.dynamic.contains(c) && !wanted.contains(c)).collect();
     wanted.extend(unlisted);
     Ok(wanted)
+}
+
+/// The failure of a column that a table does not have.
+pub(super) fn missing_column(def: &TableDef, column: &str) -> Failure {
+    let known = def.schema.fields().iter().map(|f| f.name().as_str());
+    let hint = match nearest(column, known.clone()) {
+        Some(near) => format!("Did you mean {near}?"),
+        None => format!("It has {}.", known.collect::<Vec<_>>().join(", ")),
+    };
+    Failure::user("COLUMN_NOT_FOUND", format!("table {} has no column {column}", def.name)).with_hint(hint)
 }
 
 /// What a column gets that is not listed: its default, or NULL. `logged` are the columns as the table's log has them.

@@ -55,19 +55,24 @@ pub struct TableChange {
 impl LogTarget {
     /// A table made with its first rows.
     pub(crate) fn of_new_table() -> Self {
-        Self {
-            base: None,
-            reads: PartitionSet::none(),
-            rewrites: None,
-            changes_rows: true,
-            replaces_columns: false,
-            operation: operation("CREATE TABLE AS SELECT", []),
-            change: TableChange::default(),
-        }
+        Self::new(None, operation("CREATE TABLE AS SELECT", []))
     }
 }
 
 impl LogTarget {
+    /// Rows that are added, whatever is there.
+    pub(super) fn new(base: Option<Arc<DeltaSnapshot>>, operation: Operation) -> Self {
+        Self {
+            base,
+            reads: PartitionSet::none(),
+            rewrites: None,
+            changes_rows: true,
+            replaces_columns: false,
+            operation,
+            change: TableChange::default(),
+        }
+    }
+
     /// A write of rows. `base` is the version that was opened for it.
     ///
     /// # Errors
@@ -87,8 +92,7 @@ impl LogTarget {
             None => PartitionSet::none(),
         };
         let operation = operation("WRITE", [("mode", json!(mode(kind)))]);
-        let change = TableChange::default();
-        Ok(Self { base, reads, rewrites: None, changes_rows: true, replaces_columns: false, operation, change })
+        Ok(Self { reads, ..Self::new(base, operation) })
     }
 
     /// A change of rows that are there. `rewrites` are the files whose remaining rows `input` has; none when it only adds
@@ -105,15 +109,7 @@ impl LogTarget {
     ) -> Result<Self, Failure> {
         let base = oldest_read(input, base)?;
         base.check_write(rewrites.is_some())?;
-        Ok(Self {
-            base: Some(base),
-            reads,
-            rewrites,
-            changes_rows: true,
-            replaces_columns: false,
-            operation,
-            change: Default::default(),
-        })
+        Ok(Self { reads, rewrites, ..Self::new(Some(base), operation) })
     }
 
     /// A table that is made, with or without rows, in the place of `replaced` if there is one.
@@ -141,8 +137,7 @@ impl LogTarget {
             _ => PartitionSet::none(),
         };
         let operation = operation(name, [("partitionBy", json!(json!(partition_by).to_string()))]);
-        let (replaces_columns, change) = (base.is_some(), TableChange::default());
-        Ok(Self { reads, rewrites: None, changes_rows: true, replaces_columns, base, operation, change })
+        Ok(Self { reads, replaces_columns: base.is_some(), ..Self::new(base, operation) })
     }
 }
 
@@ -159,12 +154,17 @@ fn mode(kind: &WriteKind) -> &'static str {
     }
 }
 
-/// The newest version of a managed table; none for a table of files, and for one that is only rehearsed.
-pub(super) async fn open(planner: &Planner, def: &TableDef) -> Result<Option<Arc<DeltaSnapshot>>, Failure> {
+/// The version of a managed table that a session sees, as all in a statement that reads it: the newest, when it is first
+/// opened. None for a table of files, and for one that is only rehearsed.
+pub(super) async fn open(
+    planner: &Planner,
+    state: &SessionState,
+    def: &TableDef,
+) -> Result<Option<Arc<DeltaSnapshot>>, Failure> {
     if def.format != Format::Delta {
         return Ok(None);
     }
-    let provider = resolve::provider(planner, &def.name).await?;
+    let provider = resolve::provider(planner, state.catalog_list(), &def.name).await?;
     Ok(provider.downcast_ref::<DeltaTable>().map(|table| Arc::clone(table.snapshot())))
 }
 

@@ -38,10 +38,11 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use selvedge_engine::catalog::TableDef;
+use selvedge_engine::error::classify;
 use selvedge_engine::session::{Engine, Settings};
 use selvedge_engine::sql::ScriptStatement;
 use selvedge_engine::store::Location;
@@ -120,6 +121,27 @@ pub struct PlannedWrite {
     pub rows: Rows,
     /// What was done, for people; empty to tell the rows.
     pub done: String,
+}
+
+impl PlannedWrite {
+    /// A write of a table's log alone, after which it has these columns.
+    fn of_log(def: &TableDef, log: LogTarget) -> Result<Self, Failure> {
+        let plan = LogicalPlanBuilder::empty(false).build().map_err(|e| classify(&e))?;
+        Ok(Self {
+            plan,
+            location: def.location.clone(),
+            kind: WriteKind::Append,
+            partition_by: def.partition_by.clone(),
+            target: def.name.to_string(),
+            create: None,
+            is_first: false,
+            may_exist: false,
+            schema: def.schema.clone(),
+            log: Some(log),
+            rows: Rows::None,
+            done: String::new(),
+        })
+    }
 }
 
 /// Whether a write has rows.

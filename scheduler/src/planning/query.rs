@@ -105,7 +105,7 @@ fn name_apart(body: &mut SetExpr) {
 /// All rows of a table or view.
 pub(super) async fn scan(context: &Context<'_>, name: &ObjectName) -> Result<LogicalPlan, Failure> {
     let table = names::table(context.statement, name)?;
-    let provider = super::resolve::provider(context.planner, &table)
+    let provider = super::resolve::provider(context.planner, context.state.catalog_list(), &table)
         .await
         .map_err(|f| f.at(context.statement.place_of_name(name)))?;
     let reference = TableReference::full(names::CATALOG, table.schema, table.table);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::ipc::writer::StreamWriter;
-use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::catalog::{CatalogProviderList, TableProvider};
 use selvedge_engine::catalog::{TableName, resolve_files, table_provider};
 use selvedge_engine::error::classify;
 use selvedge_engine::session::Settings;
@@ -14,17 +14,18 @@ use selvedge_proto::v1::resolve_table_request::Source;
 use super::files::FileName;
 use super::{Planner, errors, names, statement};
 
-/// The table or view of a name, to be scanned.
-pub(super) async fn provider(planner: &Planner, name: &TableName) -> Result<Arc<dyn TableProvider>, Failure> {
-    let found = match schema(planner, name) {
+/// The table or view of a name, to be scanned. `catalogs` are a session's: with the versions that it sees.
+pub(super) async fn provider(
+    planner: &Planner,
+    catalogs: &Arc<dyn CatalogProviderList>,
+    name: &TableName,
+) -> Result<Arc<dyn TableProvider>, Failure> {
+    let schema = catalogs.catalog(names::CATALOG).and_then(|catalog| catalog.schema(&name.schema));
+    let found = match schema {
         Some(schema) => schema.table(&name.table).await.map_err(|e| classify(&e))?,
         None => None,
     };
     found.ok_or_else(|| missing(planner, name))
-}
-
-fn schema(planner: &Planner, name: &TableName) -> Option<Arc<dyn SchemaProvider>> {
-    planner.engine.catalog_list().catalog(names::CATALOG).and_then(|c| c.schema(&name.schema))
 }
 
 /// The failure of a table that is not there.
@@ -40,7 +41,7 @@ pub(super) async fn named(
     settings: &Settings,
 ) -> Result<Arc<dyn TableProvider>, Failure> {
     let Some(files) = FileName::parse(name)? else {
-        return provider(planner, &name.parse::<TableName>()?).await;
+        return provider(planner, &planner.engine.catalog_list(), &name.parse::<TableName>()?).await;
     };
     let state = statement::session(planner, settings)?;
     let def = resolve_files(&state, files.format, &files.location, &[], &files.options, None).await?;

@@ -64,7 +64,7 @@ fn schemas(context: &Context<'_>) -> Result<Planned, Failure> {
 pub(super) async fn describe(context: &Context<'_>, name: &ObjectName) -> Result<Planned, Failure> {
     let at_name = |f: Failure| f.at(context.statement.place_of_name(name));
     let table = names::table(context.statement, name)?;
-    let provider = resolve::provider(context.planner, &table).await.map_err(at_name)?;
+    let provider = resolve::provider(context.planner, context.state.catalog_list(), &table).await.map_err(at_name)?;
     let (partition_by, logged) = match provider.downcast_ref::<DeltaTable>() {
         Some(table) => (table.snapshot().partition_by().to_vec(), table.snapshot().schema().clone()),
         None => (partition_columns(context, &table), Arc::new(Schema::empty())),

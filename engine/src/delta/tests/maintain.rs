@@ -25,9 +25,10 @@ impl Bench {
 
     /// The rows of some files, by their ids.
     async fn ids_of(&self, paths: &BTreeSet<String>, groups: usize) -> Vec<String> {
-        let snapshot = Arc::new(self.latest().await);
-        let table = DeltaTable::of_files(snapshot, VersionSpec::Latest, paths.clone()).in_groups(groups);
-        let plan = LogicalPlanBuilder::scan("x", provider_as_source(Arc::new(table)), None).unwrap().build().unwrap();
+        let table = Arc::new(DeltaTable::new(Arc::new(self.latest().await), VersionSpec::Latest));
+        let files = self.files().await.into_iter().filter(|file| paths.contains(&file.path)).collect();
+        let files = DeltaFiles::new(table, files).in_partitions(groups);
+        let plan = LogicalPlanBuilder::scan("x", provider_as_source(Arc::new(files)), None).unwrap().build().unwrap();
         let frame = self.session().execute_logical_plan(plan).await.unwrap();
         let plan = frame.clone().create_physical_plan().await.unwrap();
         let partitions = datafusion::physical_plan::ExecutionPlanProperties::output_partitioning(&plan);

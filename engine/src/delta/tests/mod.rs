@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::*;
 use crate::catalog::{Format, TableDef, TableName};
 use crate::session::{Engine, EngineOptions, Settings};
-use crate::store::{Location, ObjectStores, StoreOptions};
+use crate::store::{Location, ObjectStores};
 
 mod commits;
 mod maintain;
@@ -76,15 +76,7 @@ impl Bench {
             Some(dir) => format!("{}/a b%20ü/t/", dir.path().display()),
             None => "memory://m/wh/a b%20ü/t/".to_owned(),
         };
-        let engine = Engine::new(EngineOptions {
-            store: StoreOptions::default(),
-            warehouse: Location::parse("/tmp/selvedge-none").unwrap(),
-            memory_bytes: None,
-            spill_dir: None,
-            spill_limit_bytes: None,
-            target_partitions: 4,
-        })
-        .unwrap();
+        let engine = Engine::new(EngineOptions::new(Location::parse("/tmp/selvedge-none").unwrap())).unwrap();
         Self { engine, location: Location::parse(&location).unwrap(), table_id: String::new(), _dir: dir }
     }
 

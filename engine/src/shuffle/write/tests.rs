@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use ballista_core::execution_plans::sort_shuffle::SortShuffleConfig;
-use ballista_core::serde::scheduler::{ExecutorMetadata, PartitionId, PartitionLocation, PartitionStats};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -17,7 +16,8 @@ use selvedge_model::TaskRef;
 use tempfile::TempDir;
 
 use super::*;
-use crate::shuffle::{ShuffleStore, VirtualExecutorId, data_path};
+use crate::shuffle::tests::location_of;
+use crate::shuffle::{ShuffleStore, data_path};
 
 const PARTITIONS: usize = 5;
 
@@ -54,22 +54,7 @@ impl Bench {
 
     async fn read(&self, partition: usize) -> Result<Vec<RecordBatch>> {
         let store = ShuffleStore::new(Some(self.root.path().to_owned()), None);
-        let id = VirtualExecutorId { real: "e".into(), task: Self::task() }.to_string();
-        let location = PartitionLocation {
-            map_partition_id: 0,
-            partition_id: PartitionId { job_id: "j".into(), stage_id: 1, partition_id: partition },
-            executor_meta: ExecutorMetadata {
-                id,
-                host: String::new(),
-                port: 0,
-                grpc_port: 0,
-                specification: Default::default(),
-                os_info: Default::default(),
-            },
-            partition_stats: PartitionStats::new(None, None, None),
-            file_id: Some(3),
-            is_sort_shuffle: true,
-        };
+        let location = location_of("e", Self::task(), partition, true);
         store.open(&location, 1000).await?.try_collect().await
     }
 

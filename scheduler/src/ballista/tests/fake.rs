@@ -16,7 +16,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use prost::Message;
 use selvedge_engine::session::{Engine, EngineOptions};
-use selvedge_engine::store::{Location, StoreOptions};
+use selvedge_engine::store::Location;
 use selvedge_model::{StatementAttempt, TaskRef};
 use selvedge_proto::internal::v1::fleet_service_server::FleetService;
 use selvedge_proto::internal::v1::{
@@ -47,12 +47,8 @@ pub(super) fn options() -> HostOptions {
 pub(super) async fn host(options: HostOptions) -> Arc<Host> {
     let warehouse = std::env::temp_dir().join("selvedge-host-tests-warehouse");
     let engine = Engine::new(EngineOptions {
-        store: StoreOptions::default(),
-        warehouse: Location::parse(&warehouse.to_string_lossy()).unwrap(),
-        memory_bytes: None,
-        spill_dir: None,
-        spill_limit_bytes: None,
         target_partitions: 2,
+        ..EngineOptions::new(Location::parse(&warehouse.to_string_lossy()).unwrap())
     });
     Host::start(options, engine.unwrap()).await.unwrap()
 }

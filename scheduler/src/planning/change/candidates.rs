@@ -15,6 +15,7 @@ use selvedge_model::Failure;
 use selvedge_model::delta::PartitionSet;
 
 use super::scope::{has_subquery, reference};
+use super::update::filtered;
 
 /// Files of a version, and how they were found.
 pub(super) struct Candidates {
@@ -26,6 +27,19 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
+    /// The files that may hold rows of `target`, a scan of the table, for which the condition holds; all without one.
+    pub async fn matching(
+        state: &SessionState,
+        version: &DeltaTable,
+        target: &LogicalPlan,
+        condition: Option<&Expr>,
+    ) -> Result<Self, Failure> {
+        match condition {
+            Some(condition) => Self::find(state, version, &filtered(target.clone(), condition.clone())?).await,
+            None => Self::find(state, version, target).await,
+        }
+    }
+
     /// The files that may hold rows of `probe`, which reads the table and keeps the rows that are wanted.
     pub async fn find(state: &SessionState, version: &DeltaTable, probe: &LogicalPlan) -> Result<Self, Failure> {
         let optimized = state.optimize(probe).map_err(|e| classify(&e))?;

@@ -5,12 +5,11 @@ use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::logical_expr::{Expr, cast, lit};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
-use selvedge_engine::error::nearest;
 use selvedge_engine::sql::SetColumn;
 use selvedge_model::{Failure, Place};
 
 use super::super::statement::Context;
-use super::super::{assign, defaults, names};
+use super::super::{assign, defaults, insert, names};
 use super::Changed;
 use super::scope::Typed;
 
@@ -41,13 +40,7 @@ fn position(context: &Context<'_>, changed: &Changed<'_>, ident: &Ident, taken: 
     let (def, column) = (&changed.def, names::ident(ident));
     let at = |f: Failure| f.at(context.statement.place_of_ident(ident));
     let Ok(position) = def.schema.index_of(&column) else {
-        let cause = format!("table {} has no column {column}", def.name);
-        let known = def.schema.fields().iter().map(|f| f.name().as_str());
-        let hint = match nearest(&column, known.clone()) {
-            Some(near) => format!("Did you mean {near}?"),
-            None => format!("It has {}.", known.collect::<Vec<_>>().join(", ")),
-        };
-        return Err(at(Failure::user("COLUMN_NOT_FOUND", cause).with_hint(hint)));
+        return Err(at(insert::missing_column(def, &column)));
     };
     match taken.contains(&position) {
         true => Err(at(Failure::user("DUPLICATE_COLUMN", format!("column {column} is set twice")))),

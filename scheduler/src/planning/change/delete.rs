@@ -28,11 +28,7 @@ pub(in super::super) async fn delete(context: &Context<'_>, delete: &Delete) -> 
     let Some(version) = &changed.version else { return Ok(Planned::done("rows are deleted")) };
     let base = version.snapshot();
     base.check_write(true).map_err(|f| f.at(changed.place.clone()))?;
-    let probe = match condition.clone() {
-        Some(condition) => filtered(planned.target.clone(), condition)?,
-        None => planned.target.clone(),
-    };
-    let candidates = Candidates::find(&context.state, version, &probe).await?;
+    let candidates = Candidates::matching(&context.state, version, &planned.target, condition.as_ref()).await?;
     let label = &changed.def.name;
     if candidates.files.is_empty() {
         return Ok(Planned::done(format!("no row of {label} is deleted")));

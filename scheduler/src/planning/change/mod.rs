@@ -22,7 +22,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::ast::Ident;
 use selvedge_engine::catalog::{Format, TableDef};
-use selvedge_engine::delta::{DeltaFile, DeltaSnapshot, DeltaTable, Operation};
+use selvedge_engine::delta::{DeltaFile, DeltaSnapshot, DeltaTable, Operation, VersionSpec};
 use selvedge_engine::error::classify;
 use selvedge_engine::sql::ChangedTable;
 use selvedge_model::commit::WriteKind;
@@ -61,8 +61,9 @@ impl<'a> Changed<'a> {
             );
             return Err(at_table(Failure::user("NOT_SUPPORTED", cause).with_hint(hint)));
         }
-        let version = version(context, &def).await.map_err(at_table)?;
-        let def = managed::current(def, version.as_ref().map(|table| table.snapshot()));
+        let opened = managed::open(context.planner, &context.state, &def).await.map_err(at_table)?;
+        let def = managed::current(def, opened.as_ref());
+        let version = opened.map(|snapshot| Arc::new(DeltaTable::new(snapshot, VersionSpec::Latest)));
         Ok(Self { written, def, version, place })
     }
 
@@ -117,14 +118,6 @@ struct Rewrite<'a> {
     reads: PartitionSet,
     operation: Operation,
     done: String,
-}
-
-/// The version of a table that this session sees, as everything in the statement that reads it; none for a rehearsed one.
-async fn version(context: &Context<'_>, def: &TableDef) -> Result<Option<Arc<DeltaTable>>, Failure> {
-    let schema = context.state.schema_for_ref(def.name.reference()).map_err(|e| classify(&e))?;
-    let Some(provider) = schema.table(&def.name.table).await.map_err(|e| classify(&e))? else { return Ok(None) };
-    let Some(table) = provider.downcast_ref::<DeltaTable>() else { return Ok(None) };
-    Ok(Some(Arc::new(DeltaTable::new(Arc::clone(table.snapshot()), table.spec()))))
 }
 
 fn paths(files: &[DeltaFile]) -> BTreeSet<String> {

@@ -6,12 +6,11 @@ use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::ObjectName;
 use selvedge_engine::sql::{ColumnSpec, TableColumns};
 use selvedge_model::Failure;
-use selvedge_model::delta::PartitionSet;
 use serde_json::json;
 
 use super::{Table, commit_only, rehearse_columns};
 use crate::planning::statement::Context;
-use crate::planning::{LogTarget, Planned, TableChange, create, managed};
+use crate::planning::{LogTarget, Planned, create, managed};
 
 pub(super) async fn add_columns(
     context: &Context<'_>,
@@ -52,15 +51,9 @@ pub(super) async fn add_columns(
     let Some(snapshot) = &table.snapshot else { return Ok(Planned::done("altered")) };
     snapshot.check_write(false)?;
     let names: Vec<&str> = added.iter().map(|field| field.name().as_str()).collect();
-    let log = LogTarget {
-        base: Some(Arc::clone(snapshot)),
-        reads: PartitionSet::none(),
-        rewrites: None,
-        changes_rows: false,
-        replaces_columns: true,
-        operation: managed::operation("ADD COLUMNS", [("columns", json!(json!(names).to_string()))]),
-        change: TableChange::default(),
-    };
+    let operation = managed::operation("ADD COLUMNS", [("columns", json!(json!(names).to_string()))]);
+    let log = LogTarget::new(Some(Arc::clone(snapshot)), operation);
+    let log = LogTarget { changes_rows: false, replaces_columns: true, ..log };
     let done = format!("{name} has the new column{} {}", if names.len() == 1 { "" } else { "s" }, names.join(", "));
     commit_only(table, schema, table.def.partition_by.clone(), log, done)
 }

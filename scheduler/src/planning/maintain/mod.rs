@@ -11,16 +11,13 @@ mod vacuum;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::logical_expr::LogicalPlanBuilder;
 use selvedge_engine::catalog::{Format, TableDef};
 use selvedge_engine::delta::DeltaSnapshot;
-use selvedge_engine::error::classify;
 use selvedge_engine::sql::{Maintenance, MaintenanceTask};
 use selvedge_model::Failure;
-use selvedge_model::commit::WriteKind;
 
 use super::statement::Context;
-use super::{LogTarget, Planned, PlannedWrite, Rows, insert, managed, names};
+use super::{LogTarget, Planned, PlannedWrite, insert, managed, names};
 
 pub use vacuum::PlannedVacuum;
 
@@ -66,7 +63,7 @@ async fn table(context: &Context<'_>, maintenance: &Maintenance) -> Result<Table
         return Err(Failure::user("NOT_SUPPORTED", cause)
             .with_hint("CREATE TABLE t AS SELECT makes a managed table, with versions."));
     }
-    let snapshot = managed::open(context.planner, &def).await?;
+    let snapshot = managed::open(context.planner, &context.state, &def).await?;
     Ok(Table { def: managed::current(def, snapshot.as_ref()), snapshot })
 }
 
@@ -78,21 +75,8 @@ fn commit_only(
     log: LogTarget,
     done: String,
 ) -> Result<Planned, Failure> {
-    let plan = LogicalPlanBuilder::empty(false).build().map_err(|e| classify(&e))?;
-    Ok(Planned::from(PlannedWrite {
-        plan,
-        location: table.def.location.clone(),
-        kind: WriteKind::Append,
-        partition_by,
-        target: table.def.name.to_string(),
-        create: None,
-        is_first: false,
-        may_exist: false,
-        schema,
-        log: Some(log),
-        rows: Rows::None,
-        done,
-    }))
+    let def = TableDef { schema, partition_by, ..table.def.clone() };
+    Ok(Planned::from(PlannedWrite { done, ..PlannedWrite::of_log(&def, log)? }))
 }
 
 /// In a rehearsal, statements to come find the table with these columns.

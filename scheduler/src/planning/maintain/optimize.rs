@@ -7,12 +7,11 @@ use datafusion::common::{DFSchema, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, ExprSchemable as _, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, ExprWithAlias};
-use selvedge_engine::delta::{DeltaTable, VersionSpec};
+use selvedge_engine::delta::{DeltaFile, DeltaFiles, DeltaTable, VersionSpec};
 use selvedge_engine::error::classify;
 use selvedge_model::Failure;
 use selvedge_model::commit::WriteKind;
 use selvedge_model::compaction::{SizedFile, choose};
-use selvedge_model::delta::PartitionSet;
 use selvedge_model::words::counted;
 use serde_json::json;
 
@@ -20,7 +19,7 @@ use super::Table;
 use crate::planning::assign::{self, Origin};
 use crate::planning::statement::Context;
 use crate::planning::target::{self, Target};
-use crate::planning::{LogTarget, Planned, TableChange, errors, managed, names};
+use crate::planning::{LogTarget, Planned, errors, managed, names};
 
 /// What one task may write of a partition: so many files of the target size. Beyond that the work is spread.
 const FILES_A_TASK: u64 = 8;
@@ -33,24 +32,22 @@ pub(super) async fn plan(context: &Context<'_>, table: &Table, wanted: Option<&S
     };
     let Some(snapshot) = &table.snapshot else { return Ok(Planned::done("optimized")) };
     snapshot.check_write(false)?;
-    let version = DeltaTable::new(Arc::clone(snapshot), VersionSpec::Latest);
+    let version = Arc::new(DeltaTable::new(Arc::clone(snapshot), VersionSpec::Latest));
     let files = version.wanted_files(&context.state, &filters).await.map_err(|e| classify(&e))?;
-    let sized = |file: &selvedge_engine::delta::DeltaFile| SizedFile {
-        path: file.path.clone(),
-        partition: file.key.clone(),
-        bytes: file.bytes,
-    };
+    let sized =
+        |file: &DeltaFile| SizedFile { path: file.path.clone(), partition: file.key.clone(), bytes: file.bytes };
     let target_bytes = context.settings.target_file_bytes();
     let chosen = choose(&files.iter().map(sized).collect::<Vec<_>>(), target_bytes);
     if chosen.rewrite.is_empty() {
         return Ok(Planned::done(format!("{name} has no small files to compact")));
     }
     let count = chosen.rewrite.len();
-    let mut scan = DeltaTable::of_files(Arc::clone(snapshot), VersionSpec::Latest, chosen.rewrite.clone());
+    let small = files.into_iter().filter(|file| chosen.rewrite.contains(&file.path)).collect();
+    let mut scan = DeltaFiles::new(version, small);
     if table.def.partition_by.is_empty() {
         // Each partition of the scan is a writer, and writes a file at least.
         let most = context.state.config().target_partitions();
-        scan = scan.in_groups(chosen.writers(target_bytes).min(most));
+        scan = scan.in_partitions(chosen.writers(target_bytes).min(most));
     }
     let reference = TableReference::full(names::CATALOG, name.schema.clone(), name.table.clone());
     let source = LogicalPlanBuilder::scan(reference, provider_as_source(Arc::new(scan)), None)
@@ -69,13 +66,9 @@ pub(super) async fn plan(context: &Context<'_>, table: &Table, wanted: Option<&S
     let removed = [("numRemovedFiles", json!(count)), ("numRemovedBytes", json!(chosen.bytes))];
     operation.metrics.extend(removed.map(|(key, value)| (key.to_owned(), value)));
     let log = LogTarget {
-        base: Some(Arc::clone(snapshot)),
-        reads: PartitionSet::none(),
         rewrites: Some(chosen.rewrite),
         changes_rows: false,
-        replaces_columns: false,
-        operation,
-        change: TableChange::default(),
+        ..LogTarget::new(Some(Arc::clone(snapshot)), operation)
     };
     let (schema, partition_by) = (table.def.schema.clone(), table.def.partition_by.clone());
     let target = Target::parquet(table.def.location.clone(), schema, partition_by, WriteKind::Append);

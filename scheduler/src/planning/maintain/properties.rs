@@ -6,7 +6,6 @@ use std::sync::Arc;
 use selvedge_engine::error::nearest;
 use selvedge_engine::sql::Property;
 use selvedge_model::Failure;
-use selvedge_model::delta::PartitionSet;
 use selvedge_model::vacuum::parse_interval;
 use serde_json::json;
 
@@ -70,16 +69,12 @@ pub(super) fn change(context: &Context<'_>, table: &Table, properties: &[Propert
         }
     };
     let log = LogTarget {
-        base: Some(Arc::clone(snapshot)),
-        reads: PartitionSet::none(),
-        rewrites: None,
         changes_rows: false,
-        replaces_columns: false,
-        operation,
         change: TableChange {
             properties: changed.iter().map(|p| (p.key.value.clone(), p.value.clone())).collect(),
             ..TableChange::default()
         },
+        ..LogTarget::new(Some(Arc::clone(snapshot)), operation)
     };
     let (schema, partition_by) = (table.def.schema.clone(), table.def.partition_by.clone());
     commit_only(table, schema, partition_by, log, format!("the properties of {name} are changed"))

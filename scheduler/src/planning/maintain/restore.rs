@@ -52,17 +52,15 @@ pub(super) async fn plan(context: &Context<'_>, table: &Table, to: VersionSpec) 
     ];
     operation.metrics.extend(metrics.map(|(key, value)| (key.to_owned(), value)));
     let log = LogTarget {
-        base: Some(Arc::clone(now)),
         // What it leaves must be there, too.
         reads: PartitionSet::everything(),
         rewrites: Some(removed.iter().map(|file| file.path.clone()).collect()),
-        changes_rows: true,
         replaces_columns: changes_columns,
-        operation,
         change: TableChange {
             restores: Some(restored.into_iter().map(AddFile::of_file).collect()),
             ..TableChange::default()
         },
+        ..LogTarget::new(Some(Arc::clone(now)), operation)
     };
     commit_only(table, schema, partition_by, log, format!("{name} is as in version {version} again"))
 }

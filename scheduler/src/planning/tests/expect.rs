@@ -173,13 +173,9 @@ async fn a_script_that_states_and_writes_is_checked_as_a_whole() {
 fn writing_files_anew_expects_less() {
     use selvedge_model::expectation::{Expectation, Rule};
     let log = |name: &str, changes_rows| LogTarget {
-        base: None,
-        reads: selvedge_model::delta::PartitionSet::none(),
         rewrites: Some(Default::default()),
         changes_rows,
-        replaces_columns: false,
-        change: Default::default(),
-        operation: managed::operation(name, []),
+        ..LogTarget::new(None, managed::operation(name, []))
     };
     let check = |on_violation| Expectation { name: "e".into(), rule: Rule::Check { sql: "a".into() }, on_violation };
     let rows = Expectation { rule: Rule::Rows { at_least: 1, at_most: None }, ..check(OnViolation::Fail) };
