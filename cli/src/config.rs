@@ -13,11 +13,12 @@ use crate::error::CliError;
 /// Every service's keys.
 const TABLES: [&[Key]; 2] = [selvedge_scheduler::config::KEYS, selvedge_executor::config::KEYS];
 
-/// Variables that are neither a key nor a flag: the filter of logs, a test's fault, and what make and the tests of the
+/// Variables that are neither a key nor a flag: the filter of logs, a test's fault, who asks, and what make and the tests of the
 /// repository take.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     crate::logging::VARIABLE,
     selvedge_scheduler::fault::VARIABLE,
+    "SELVEDGE_USER",
     "SELVEDGE_CACHE",
     "SELVEDGE_BIN",
     "SELVEDGE_TEST_BUCKET",

@@ -151,5 +151,6 @@ async fn start_scheduler(data_dir: &DataDir, stop: CancellationToken) -> Result<
     let mut options = SchedulerOptions::load(sources).map_err(config::refused)?;
     // Executors of this machine share a work directory, so results and shuffle are read from it without a detour.
     options.local_shuffle_dir = Some(work_dir(data_dir.path()).join("shuffle"));
+    options.upkeep = false;
     selvedge_scheduler::start(options, stop).await.map_err(|e| CliError::Failed(Box::new(e.failure())))
 }

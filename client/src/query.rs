@@ -18,6 +18,7 @@ use selvedge_proto::v1::execute_query_response::Event;
 
 use crate::connect::Selvedge;
 use crate::error::{Error, Result};
+use crate::runs::local_user;
 use crate::runs::{Submission, run_id};
 
 /// What a query sends, in order: `Run`, then for each statement `Start`, perhaps `Schema` and `Batch`es, and `End`.
@@ -75,6 +76,7 @@ impl Selvedge {
             params: submission.params.into_iter().collect(),
             settings: submission.settings.into_iter().collect(),
             queue: submission.queue.unwrap_or_default(),
+            user: submission.user.unwrap_or_else(local_user),
         };
         let reply = self.queries().execute_query(request).await.map_err(|e| self.fail(&e))?.into_inner();
         let client = self.clone();

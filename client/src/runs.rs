@@ -21,6 +21,14 @@ pub struct Submission {
     pub settings: BTreeMap<String, String>,
     /// Overrides the queue in the script's header.
     pub queue: Option<String>,
+    /// Who asks; `SELVEDGE_USER`, or else the user of this process, when it is not said.
+    pub user: Option<String>,
+}
+
+/// Who asks when nobody says so; empty when that is not known.
+pub(crate) fn local_user() -> String {
+    let named = |variable: &str| std::env::var(variable).ok().filter(|name| !name.trim().is_empty());
+    ["SELVEDGE_USER", "USER", "LOGNAME", "USERNAME"].into_iter().find_map(named).unwrap_or_default()
 }
 
 /// Which runs to list.
@@ -57,6 +65,7 @@ impl Selvedge {
             params: s.params.into_iter().collect(),
             settings: s.settings.into_iter().collect(),
             queue: s.queue.unwrap_or_default(),
+            user: s.user.unwrap_or_else(local_user),
         };
         let reply = self.jobs().submit_run(request).await.map_err(|e| self.fail(&e))?.into_inner();
         Ok(RunHandle::new(self.clone(), run_id(reply.run_id)?))

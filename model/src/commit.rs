@@ -103,6 +103,7 @@ mod tests {
             bytes: 1,
             partition: vec![("ds".into(), ds.map(Into::into))],
             stats: None,
+            is_rejected: false,
         }
     }
 

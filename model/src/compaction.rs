@@ -1,4 +1,4 @@
-//! Which files of a table `OPTIMIZE` makes into fewer. The rows stay; only what holds them changes.
+//! Which files of a table `OPTIMIZE` makes into fewer, and when that is due. The rows stay; only what holds them changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,11 +33,33 @@ impl Compaction {
     }
 }
 
+impl SizedFile {
+    /// Below half the target: any two of them fit into one file of the target size.
+    fn is_small(&self, target_bytes: u64) -> bool {
+        self.bytes < target_bytes.div_ceil(2)
+    }
+}
+
+/// The partitions of `touched` in which so many files are small that they are worth compacting, now that something was
+/// written there. `many` counts from 2: one file alone cannot become fewer.
+pub fn crowded<'a>(
+    files: impl IntoIterator<Item = &'a SizedFile>,
+    touched: &BTreeSet<PartitionKey>,
+    target_bytes: u64,
+    many: usize,
+) -> BTreeSet<PartitionKey> {
+    let mut small: BTreeMap<&PartitionKey, usize> = BTreeMap::new();
+    for file in files.into_iter().filter(|f| f.is_small(target_bytes) && touched.contains(&f.partition)) {
+        *small.entry(&file.partition).or_default() += 1;
+    }
+    small.into_iter().filter(|(_, count)| *count >= many.max(2)).map(|(partition, _)| partition.clone()).collect()
+}
+
 /// Chooses the small files, below half the target, of every partition that has at least two of them. Any two fit into one
 /// file of the target size, so that there are fewer afterwards, and what is left below half of it is one file a partition.
 pub fn choose(files: &[SizedFile], target_bytes: u64) -> Compaction {
     let mut small: BTreeMap<&PartitionKey, Vec<&SizedFile>> = BTreeMap::new();
-    for file in files.iter().filter(|f| f.bytes < target_bytes.div_ceil(2)) {
+    for file in files.iter().filter(|f| f.is_small(target_bytes)) {
         small.entry(&file.partition).or_default().push(file);
     }
     let mut chosen = Compaction::default();
@@ -86,6 +108,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_to_is_crowded_once_it_has_many_small_files() {
+        let files: Vec<SizedFile> = [("1", 9), ("1", 9), ("1", 9), ("1", 50), ("2", 9), ("2", 9), ("2", 9), ("3", 9)]
+            .iter()
+            .map(|(partition, bytes)| file("f", partition, *bytes))
+            .collect();
+        let key = |partition: &str| vec![Some(partition.to_owned())];
+        let touched = BTreeSet::from([key("1"), key("3")]);
+        for (many, expected) in [(4, vec![]), (3, vec![key("1")]), (0, vec![key("1")])] {
+            assert_eq!(crowded(&files, &touched, 100, many).into_iter().collect::<Vec<_>>(), expected, "{many}");
+        }
+    }
+
+    #[test]
     fn writers_fill_files_of_the_target_size() {
         for (bytes, writers) in [(0, 1), (1, 1), (100, 1), (101, 2), (1_000, 10)] {
             assert_eq!(Compaction { bytes, ..Compaction::default() }.writers(100), writers, "{bytes}");
@@ -117,6 +152,8 @@ mod tests {
             }
             // What was alone and the rest of what was moved may be two: never in one partition.
             prop_assert!(choose(&after, 100).rewrite.is_empty());
+            let everywhere = after.iter().map(|f| f.partition.clone()).collect();
+            prop_assert!(crowded(&after, &everywhere, 100, 0).is_empty());
         }
     }
 }

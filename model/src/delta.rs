@@ -11,9 +11,10 @@
 //! 2. A table that was made anew since, or a log that lost versions, is a [`CommitDecision::Conflict`]: what the write was
 //!    planned on is gone.
 //! 3. A change of columns, properties or protocol since the base is a [`CommitDecision::Rerun`]: planning looks again.
-//! 4. What the statement read must still be so. Rows added to the partitions that it read are a `Rerun` for every write;
-//!    rows removed from them, too, but for a rewrite, whose own rows come only from files that it removes itself.
-//!    Files that were only rearranged (`OPTIMIZE`) changed no rows and count for nothing here.
+//! 4. What the statement read must still be so: rows added to the partitions that it read, or removed from them, are a
+//!    `Rerun`. Where it only searched, for the files that it rewrites, rows that were added are; rows that were removed were
+//!    in other files, or the next rule finds it. Files that were only rearranged (`OPTIMIZE`) changed no rows and count for
+//!    nothing here.
 //! 5. A rewrite (`DELETE`, `UPDATE`, `MERGE`, `OPTIMIZE`) removes the files it has read and no others: when one is gone,
 //!    somebody else has replaced its rows, and it is a `Rerun`. So it is for a restore, which reads the whole table: what it
 //!    leaves must be there, too.
@@ -131,8 +132,10 @@ pub struct CommitFacts<'a> {
     /// What the write does.
     pub write: &'a DeltaWrite,
     /// The partitions of this table that the statement read, at the base. Without what a [`DeltaWrite::Rewrite`] finds in
-    /// the files that it removes, if it needs no others: `OPTIMIZE` reads nothing in this sense.
+    /// the files that it removes: but with what it asked about other rows, as in `WHERE EXISTS (SELECT ... FROM t)`.
     pub reads: &'a PartitionSet,
+    /// The partitions in which a [`DeltaWrite::Rewrite`] looked for rows. `OPTIMIZE` looks for none.
+    pub searched: &'a PartitionSet,
     /// Paths that the write adds.
     pub adds: &'a BTreeSet<String>,
     /// The version that the statement was planned on.
@@ -239,12 +242,13 @@ fn clash_with(facts: &CommitFacts<'_>, commit: &CommitSince) -> Option<ClashReas
     if commit.changes_table {
         return Some(ClashReason::TableChanged);
     }
-    if facts.reads.is_empty() {
-        return None;
-    }
-    let is_rewrite = matches!(facts.write, DeltaWrite::Rewrite(_));
-    let was_read = |key: &Option<PartitionKey>| key.as_ref().is_none_or(|key| facts.reads.contains(key));
-    let changed = commit.files.iter().find(|f| f.changes_rows && (f.is_added || !is_rewrite) && was_read(&f.partition));
+    let is_in = |set: &PartitionSet, key: &Option<PartitionKey>| match key {
+        Some(key) => set.contains(key),
+        None => !set.is_empty(),
+    };
+    let was_read =
+        |f: &FileChange| is_in(facts.reads, &f.partition) || (f.is_added && is_in(facts.searched, &f.partition));
+    let changed = commit.files.iter().find(|f| f.changes_rows && was_read(f));
     changed.map(|f| ClashReason::ReadChanged { partition: f.partition.clone() })
 }
 

@@ -19,6 +19,8 @@ enum Statement {
     Copy { from: u8, to: u8 },
     /// Every third row of a partition, or of the whole table, goes.
     Delete { partition: Option<u8> },
+    /// Every third row of a partition goes, if another has any row.
+    DeleteIf { partition: u8, asked: u8 },
     /// All files of a partition become one.
     Optimize { partition: u8 },
 }
@@ -55,6 +57,11 @@ fn run_alone(id: usize, statement: &Statement, table: &mut Rows) {
                 rows.retain(|r| is_kept(*r));
             }
         }
+        Statement::DeleteIf { partition, asked } => {
+            if table.get(asked).is_some_and(|rows| !rows.is_empty()) {
+                run_alone(id, &Statement::Delete { partition: Some(*partition) }, table);
+            }
+        }
         Statement::Optimize { .. } => {}
     }
 }
@@ -71,6 +78,7 @@ type Files = BTreeMap<String, DataFile>;
 struct Prepared {
     write: DeltaWrite,
     reads: PartitionSet,
+    searched: PartitionSet,
     adds: Files,
     changes_rows: bool,
 }
@@ -91,7 +99,13 @@ fn prepare(id: usize, attempt: usize, statement: &Statement, files: &Files) -> P
     let rows_of = |partition: u8| -> Vec<u64> {
         files.values().filter(|f| f.partition == partition).flat_map(|f| f.rows.clone()).collect()
     };
-    let blind = |write, adds| Prepared { write, reads: PartitionSet::none(), adds, changes_rows: true };
+    let blind = |write, adds| Prepared {
+        write,
+        reads: PartitionSet::none(),
+        searched: PartitionSet::none(),
+        adds,
+        changes_rows: true,
+    };
     match statement {
         Statement::Append { partition, rows } => blind(DeltaWrite::Append, file(*partition, fresh(id, *rows))),
         Statement::Overwrite { partition, rows } => {
@@ -116,7 +130,15 @@ fn prepare(id: usize, attempt: usize, statement: &Statement, files: &Files) -> P
                 adds.insert(format!("{id}-{attempt}-{i}"), DataFile { partition: old.partition, rows });
                 removed.insert(path.clone());
             }
-            Prepared { reads: set_of(*partition), ..blind(DeltaWrite::Rewrite(removed), adds) }
+            Prepared { searched: set_of(*partition), ..blind(DeltaWrite::Rewrite(removed), adds) }
+        }
+        Statement::DeleteIf { partition, asked } => {
+            let statement = Statement::Delete { partition: Some(*partition) };
+            let prepared = match rows_of(*asked).is_empty() {
+                true => blind(DeltaWrite::Rewrite(BTreeSet::new()), Files::new()),
+                false => prepare(id, attempt, &statement, files),
+            };
+            Prepared { reads: set_of(Some(*asked)), ..prepared }
         }
         Statement::Optimize { partition } => {
             let paths = files.iter().filter(|(_, f)| f.partition == *partition).map(|(p, _)| p.clone()).collect();
@@ -146,6 +168,7 @@ impl Log {
         decide(&CommitFacts {
             write: &prepared.write,
             reads: &prepared.reads,
+            searched: &prepared.searched,
             adds: &prepared.adds.keys().cloned().collect(),
             base: i64::try_from(base).unwrap(),
             current: i64::try_from(self.newest()).unwrap(),
@@ -189,6 +212,7 @@ fn statement() -> impl Strategy<Value = Statement> {
         p().prop_map(|partition| Statement::Bump { partition }),
         (p(), p()).prop_map(|(from, to)| Statement::Copy { from, to }),
         proptest::option::weighted(0.7, p()).prop_map(|partition| Statement::Delete { partition }),
+        (p(), p()).prop_map(|(partition, asked)| Statement::DeleteIf { partition, asked }),
         p().prop_map(|partition| Statement::Optimize { partition }),
     ]
 }

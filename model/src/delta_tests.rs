@@ -18,6 +18,16 @@ fn change(path: &str, partition: &str, is_added: bool) -> FileChange {
 
 /// A table of two files, `a` in partition 1 and `b` in partition 2, planned on at version 4.
 fn decided(write: DeltaWrite, reads: PartitionSet, since: Vec<CommitSince>) -> CommitDecision {
+    // What a rewrite reads here, it only searches.
+    let none = PartitionSet::none();
+    match write {
+        DeltaWrite::Rewrite(_) => decided_by(write, [none, reads], since),
+        _ => decided_by(write, [reads, none], since),
+    }
+}
+
+/// `[reads, searched]` are what the statement read and where it searched.
+fn decided_by(write: DeltaWrite, [reads, searched]: [PartitionSet; 2], since: Vec<CommitSince>) -> CommitDecision {
     let mut live: BTreeMap<String, PartitionKey> = [("a".to_owned(), key("1")), ("b".to_owned(), key("2"))].into();
     for file in since.iter().flat_map(|c| &c.files) {
         if file.is_added {
@@ -30,6 +40,7 @@ fn decided(write: DeltaWrite, reads: PartitionSet, since: Vec<CommitSince>) -> C
     decide(&CommitFacts {
         write: &write,
         reads: &reads,
+        searched: &searched,
         adds: &BTreeSet::from(["new".to_owned()]),
         base: 4,
         current: 4 + i64::try_from(since.len()).unwrap(),
@@ -158,6 +169,14 @@ fn each_write_meets_each_change() {
 }
 
 #[test]
+fn a_rewrite_that_asked_about_other_rows_needs_them_as_they_were() {
+    let deleted_2 = || after(vec![change("b", "2", false)]);
+    // DELETE FROM t WHERE p = 1 AND EXISTS (SELECT 1 FROM t WHERE p = 2), beside a DELETE of partition 2.
+    assert_eq!(decided_by(rewrite(&["a"]), [part("2"), part("1")], deleted_2()), read_changed("2"));
+    assert_eq!(decided_by(rewrite(&["a"]), [PartitionSet::none(), part("1")], deleted_2()), commit(&["a"]));
+}
+
+#[test]
 fn a_removal_in_an_unknown_partition_may_be_in_any() {
     let file = FileChange { path: "z".into(), partition: None, is_added: false, changes_rows: true };
     let got = decided(DeltaWrite::Append, part("1"), after(vec![file]));
@@ -178,6 +197,7 @@ fn what_was_committed_is_not_committed_again() {
     let base = CommitFacts {
         write: &DeltaWrite::Append,
         reads: &none,
+        searched: &none,
         adds: &adds,
         base: 4,
         current: 5,
@@ -201,6 +221,7 @@ fn a_log_that_does_not_fit_is_not_written_to() {
     let base = CommitFacts {
         write: &DeltaWrite::Append,
         reads: &none,
+        searched: &none,
         adds: &adds,
         base: 4,
         current: 6,

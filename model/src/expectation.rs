@@ -72,6 +72,20 @@ pub enum OnViolation {
     Warn,
     /// The rows that violate it are left out.
     Drop,
+    /// They are left out, and kept in a table beside: [`rejected_table`].
+    Reject,
+}
+
+impl OnViolation {
+    /// Whether rows that violate it are left out.
+    pub fn leaves_out(self) -> bool {
+        matches!(self, Self::Drop | Self::Reject)
+    }
+}
+
+/// The name of the table that keeps what is left out of a table of this name.
+pub fn rejected_table(table: &str) -> String {
+    format!("{table}__rejected")
 }
 
 impl fmt::Display for OnViolation {
@@ -80,6 +94,7 @@ impl fmt::Display for OnViolation {
             Self::Fail => "FAIL",
             Self::Warn => "WARN",
             Self::Drop => "DROP",
+            Self::Reject => "DROP INTO REJECTED",
         })
     }
 }
@@ -196,6 +211,7 @@ pub fn judge(
                 let found = match (all.violations, expectation.on_violation) {
                     (0, _) => String::new(),
                     (n, OnViolation::Drop) => format!("{} left out", counted(n, "row")),
+                    (n, OnViolation::Reject) => format!("{} left out and kept", counted(n, "row")),
                     (n, _) => format!("{} {} it", counted(n, "row"), if n == 1 { "violates" } else { "violate" }),
                 };
                 (all.violations == 0, all.violations, found, all.samples)

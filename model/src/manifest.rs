@@ -43,6 +43,9 @@ pub struct StagedFile {
     /// What is known of its contents, for a table with a log: Delta's statistics as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<String>,
+    /// Whether its rows were left out of the table, and are for the one that keeps them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_rejected: bool,
 }
 
 /// One row of a manifest.
@@ -66,6 +69,8 @@ pub struct ManifestRow {
 pub struct Accepted {
     /// Files to publish.
     pub files: Vec<StagedFile>,
+    /// Files of rows that were left out, to publish beside.
+    pub rejected: Vec<StagedFile>,
     /// Files of superseded stage attempts: to discard.
     pub superseded: Vec<StagedFile>,
     /// Rows in all files to publish.
@@ -151,6 +156,10 @@ pub fn accept(rows: Vec<ManifestRow>, writers: u32) -> Result<Accepted, Manifest
         if row.task != end_of {
             return Err(ManifestError::Mixed { writer: row.writer, files_of: row.task, end_of });
         }
+        if file.is_rejected {
+            accepted.rejected.push(file);
+            continue;
+        }
         accepted.rows += file.rows;
         accepted.bytes += file.bytes;
         accepted.files.push(file);
@@ -175,6 +184,7 @@ mod tests {
             bytes: 100,
             partition: vec![],
             stats: None,
+            is_rejected: false,
         };
         ManifestRow { writer, stage_attempt, task: task.into(), file: Some(file), report: None }
     }
@@ -184,6 +194,15 @@ mod tests {
         let got = accept(vec![file(0, 0, "a", "x"), end(0, 0, "a"), end(1, 0, "b")], 2).unwrap();
         assert_eq!((got.files.len(), got.rows, got.bytes), (1, 10, 100));
         assert_eq!(accept(vec![], 0).unwrap(), Accepted::default());
+    }
+
+    #[test]
+    fn what_was_left_out_is_not_of_the_table() {
+        let mut left_out = file(0, 0, "a", "_rejected/x");
+        left_out.file.as_mut().unwrap().is_rejected = true;
+        let got = accept(vec![file(0, 0, "a", "x"), left_out.clone(), end(0, 0, "a")], 1).unwrap();
+        assert_eq!((got.files.len(), got.rows, got.bytes), (1, 10, 100));
+        assert_eq!(got.rejected, [left_out.file.unwrap()]);
     }
 
     #[test]

@@ -10,6 +10,9 @@
 //! all of them visible and hides what they replace. A commit may be refused for what others committed meanwhile; it has
 //! not happened then and will not, so that the files can go.
 //!
+//! Rows that a write leaves out may have a table of their own, with a log. Their files are put into place with the others,
+//! and appended to that log once the write itself is visible: after REMOVED, so that nothing has to be taken back from it.
+//!
 //! The record is durable in each state before the action of that state begins. Every action may be carried out any number
 //! of times, from the record alone: so a crash anywhere is mended by carrying on. Files that are replaced go last; until
 //! PUBLISHED is recorded none has gone, so that a write whose staged data was lost can still be taken back whole.
@@ -136,7 +139,7 @@ pub enum Action {
     Remove,
     /// Make the version of the log that names the files, unless it is there.
     Commit,
-    /// Clear the staging, then forget the record.
+    /// Append the rows that were left out to the table that keeps them, clear the staging, then forget the record.
     Close,
     /// Throw away what is staged, remove what became visible, then forget the record.
     TakeBack,

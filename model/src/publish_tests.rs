@@ -244,6 +244,7 @@ fn only_files_named_by_the_write_itself_are_taken_back() {
         bytes: 1,
         partition: vec![],
         stats: None,
+        is_rejected: false,
     };
     let record = PublishRecord {
         id: PublishId { run: "r1".parse().unwrap(), statement: 2 },

@@ -232,6 +232,9 @@ pub struct RunRecord {
     pub params: BTreeMap<String, String>,
     /// Whether somebody asked to end it.
     pub cancel_requested: bool,
+    /// Who asked for it, as the client said; empty when it did not.
+    #[serde(default)]
+    pub user: String,
     /// What was submitted.
     pub submission: Submission,
 }

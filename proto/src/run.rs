@@ -33,7 +33,7 @@ macro_rules! states {
 
 states!(RunState, "state", [Queued, Running, Succeeded, Failed, Cancelled]);
 states!(StatementState, "statement.state", [Pending, Running, Publishing, Succeeded, Failed, Cancelled]);
-states!(OnViolation, "expectation.on_violation", [Fail, Warn, Drop]);
+states!(OnViolation, "expectation.on_violation", [Fail, Warn, Drop, Reject]);
 
 impl From<ExpectationResult> for v1::ExpectationResult {
     fn from(result: ExpectationResult) -> Self {
@@ -201,6 +201,7 @@ impl From<RunRecord> for v1::Run {
             failure: run.failure.map(Into::into),
             params: run.params.into_iter().collect(),
             cancel_requested: run.cancel_requested,
+            user: run.user,
         }
     }
 }
@@ -222,6 +223,7 @@ impl TryFrom<v1::Run> for RunRecord {
             failure: run.failure.map(Into::into),
             params: run.params.into_iter().collect(),
             cancel_requested: run.cancel_requested,
+            user: run.user,
             // Does not travel with a run; GetRun answers it beside.
             submission: Default::default(),
         })
@@ -300,6 +302,7 @@ mod tests {
             failure: Some(Failure::internal("INTERNAL", "bug")),
             params: BTreeMap::from([("ds".into(), "2026-01-01".into())]),
             cancel_requested: true,
+            user: "me".into(),
             submission: Default::default(),
         }
     }

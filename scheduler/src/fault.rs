@@ -36,6 +36,8 @@ pub enum Step {
     FilesRemoved,
     /// That they are removed is recorded.
     RemovalRecorded,
+    /// Rows that were left out are in the log of the table that keeps them, and that is not recorded.
+    RejectedAppended,
     /// The staging is cleared, and the journal still holds the publish.
     StagingCleared,
     /// The journal has forgotten the publish; nobody has been told of its end.
@@ -46,7 +48,7 @@ pub enum Step {
 
 impl Step {
     /// All steps.
-    pub const ALL: [Step; 12] = [
+    pub const ALL: [Step; 13] = [
         Self::PublishDecided,
         Self::JournalWritten,
         Self::FileCompleted,
@@ -56,6 +58,7 @@ impl Step {
         Self::FirstRemoved,
         Self::FilesRemoved,
         Self::RemovalRecorded,
+        Self::RejectedAppended,
         Self::StagingCleared,
         Self::JournalClosed,
         Self::CatalogWritten,
@@ -65,7 +68,7 @@ impl Step {
     pub fn passed_by(self) -> &'static str {
         match self {
             Self::FirstRemoved | Self::FilesRemoved => "files",
-            Self::LogCommitted => "log",
+            Self::LogCommitted | Self::RejectedAppended => "log",
             Self::CatalogWritten => "catalog",
             _ => "publish",
         }
@@ -83,6 +86,7 @@ impl Step {
             Self::FirstRemoved => "first-removed",
             Self::FilesRemoved => "files-removed",
             Self::RemovalRecorded => "removal-recorded",
+            Self::RejectedAppended => "rejected-appended",
             Self::StagingCleared => "staging-cleared",
             Self::JournalClosed => "journal-closed",
             Self::CatalogWritten => "catalog-written",

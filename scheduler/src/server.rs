@@ -142,6 +142,7 @@ async fn assemble(options: SchedulerOptions) -> Result<Parts, SchedulerError> {
         preview_rows: options.preview_rows,
         preview_bytes: usize::try_from(options.preview_bytes.as_u64()).unwrap_or(usize::MAX),
         cancel_grace: CANCEL_GRACE,
+        upkeep: options.upkeep,
     };
     let catalog = DurableCatalog::new(Arc::clone(engine.catalog()), Arc::clone(&store));
     let planner = Planner::new(Arc::clone(&engine), Arc::clone(&catalog));

@@ -53,6 +53,16 @@ fn expect_rows(cluster: &Cluster, (kind, table): (Kind, &str), location: &str, e
     assert_eq!(own.rows, expected, "{step}, read by Selvedge");
 }
 
+/// The row that is left out is kept once for each statement that has been, if it is kept.
+fn expect_rejected(cluster: &Cluster, table: &str, times: usize, step: &str) {
+    if times == 0 {
+        return;
+    }
+    let sql = format!("SELECT expectation, rejected_row FROM {table}__rejected");
+    let row = r#"{"id":999,"version":"new","p":"a"}"#;
+    assert_eq!(cluster.cli().unwrap().query(&sql).unwrap().rows, vec![["small", row]; times], "{step}");
+}
+
 /// Everything below a location, hidden or not.
 fn everything(location: &str) -> Vec<String> {
     if let Some(prefix) = location.strip_prefix(&format!("s3://{BUCKET}/")) {
@@ -83,13 +93,14 @@ enum Kind {
 
 impl Kind {
     fn create(self, table: &str, location: &str) -> String {
-        let (external, format) = match self {
-            Self::Files => ("EXTERNAL ", "PARQUET"),
-            Self::Managed => ("", "DELTA"),
+        let (external, format, on_violation) = match self {
+            Self::Files => ("EXTERNAL ", "PARQUET", "DROP"),
+            Self::Managed => ("", "DELTA", "DROP INTO REJECTED"),
         };
         format!(
             "CREATE {external}TABLE {table} (id BIGINT, version VARCHAR, p VARCHAR) STORED AS {format} PARTITIONED BY (p)
-               LOCATION '{location}'"
+               LOCATION '{location}';
+             EXPECT small ON {table} CHECK (id < 100) {on_violation}"
         )
     }
 
@@ -100,11 +111,12 @@ impl Kind {
         }
     }
 
-    /// The data files that are to be there, apart from the log: a managed table keeps those that were replaced.
+    /// The data files that are to be there, apart from logs: a managed table keeps those that were replaced, and the row
+    /// that was left out has one.
     fn files(self) -> usize {
         match self {
             Self::Files => 4,
-            Self::Managed => 7,
+            Self::Managed => 8,
         }
     }
 }
@@ -119,12 +131,14 @@ fn overwrite_crashes(cluster: &mut Cluster, kind: Kind, step: &str, table: &str,
         ),
     );
     let overwrite = format!(
-        "INSERT OVERWRITE {table} SELECT column1, 'new', column2 FROM (VALUES (10, 'a'), (20, 'b'), (30, 'c'))"
+        "INSERT OVERWRITE {table} SELECT column1, 'new', column2 FROM (VALUES (10, 'a'), (20, 'b'), (30, 'c'), (999, 'a'))"
     );
     crash(cluster, step, &overwrite);
     // Only what was recorded is carried on. What was staged before is hidden, and is swept later.
     let never = step == BEFORE_THE_RECORD;
     expect_rows(cluster, (kind, table), location, if never { &BEFORE } else { &AFTER }, step);
+    let kept = usize::from(kind == Kind::Managed);
+    expect_rejected(cluster, table, kept * usize::from(!never), step);
     let files: Vec<String> = everything(location).into_iter().filter(|f| !f.contains("_delta_log")).collect();
     assert!(never || files.len() == kind.files(), "{step}: {files:?}");
     assert!(never || files.iter().all(|f| !f.contains("staging")), "{step}: {files:?}");
@@ -138,6 +152,7 @@ fn overwrite_crashes(cluster: &mut Cluster, kind: Kind, step: &str, table: &str,
     // And the table is as good as any.
     execute(cluster, &overwrite);
     expect_rows(cluster, (kind, table), location, &AFTER, &format!("again after {step}"));
+    expect_rejected(cluster, table, kept * (usize::from(!never) + 1), &format!("again after {step}"));
 }
 
 fn ddl_crashes(cluster: &mut Cluster, step: &str, table: &str, location: &str) {

@@ -2,6 +2,7 @@
 
 use selvedge_tests::cli::{Output, Selvedge};
 use selvedge_tests::cluster::ClusterOptions;
+use selvedge_tests::readback::{Source, duckdb};
 
 use crate::stage::{BUCKET, CLUSTER, S3, heavy, tpch_cluster, unique};
 
@@ -73,6 +74,57 @@ fn fail_publishes_nothing_and_shows_the_rows() {
         execute(&format!("INSERT OVERWRITE {table} VALUES (7, 7, 'a')"));
         assert_eq!(ids(&table), ["2", "6", "7"]);
     }
+}
+
+#[test]
+fn rows_that_are_left_out_are_kept_beside_the_table() {
+    let _turn = heavy();
+    let [_, external] = tables();
+    let managed = unique("keeping");
+    execute(&format!(
+        "CREATE TABLE {managed} (id BIGINT NOT NULL, amount INT, ds VARCHAR) PARTITIONED BY (ds) LOCATION '{}';
+         INSERT INTO {managed} VALUES (1, 10, 'a'), (2, 20, 'b')",
+        location(&managed)
+    ));
+    let expect = |table: &str| format!("EXPECT positive ON {table} CHECK (amount > 0) DROP INTO REJECTED");
+    let output = sql(&expect(&external));
+    assert!(output.code == 1 && output.stderr.contains("NOT_SUPPORTED"), "{}", output.report());
+    execute(&format!("{}; EXPECT named ON {managed} CHECK (ds <> 'z') DROP INTO REJECTED", expect(&managed)));
+    let kept = format!("{managed}__rejected");
+    assert_eq!(cli().query(&format!("SELECT count(*) FROM {kept}")).unwrap().single().unwrap(), "0");
+    // A failed write keeps nothing.
+    execute(&format!("EXPECT few ON {managed} ROWS BETWEEN 0 AND 3"));
+    refused(&format!("INSERT INTO {managed} SELECT n_nationkey, n_nationkey - 3, 'a' FROM nation"));
+    execute(&format!("INSERT INTO {managed} VALUES (3, 30, 'a'), (4, -5, 'z'), (5, 0, 'c'), (6, 1, 'z')"));
+    let run = single(&format!("SELECT DISTINCT run FROM {kept}"));
+    let shown = cli().run(&["runs", "show", &run]).unwrap().succeeded().unwrap().stdout;
+    assert!(shown.contains("2 rows left out and kept") && shown.contains("rejected"), "{shown}");
+    execute(&format!("INSERT OVERWRITE {managed} PARTITION (ds = 'a') SELECT 7, -1"));
+    assert_eq!(ids(&managed), ["2"]);
+    let rows = "SELECT expectation, rejected_row, statement FROM t ORDER BY rejected_row";
+    let expected = [
+        ["named, positive", r#"{"id":4,"amount":-5,"ds":"z"}"#, "1"],
+        ["positive", r#"{"id":5,"amount":0,"ds":"c"}"#, "1"],
+        ["named", r#"{"id":6,"amount":1,"ds":"z"}"#, "1"],
+        ["positive", r#"{"id":7,"amount":-1,"ds":"a"}"#, "1"],
+    ];
+    assert_eq!(cli().query(&rows.replace("FROM t", &format!("FROM {kept}"))).unwrap().rows, expected);
+    let source = Source::delta("t", &format!("{}_rejected/", location(&managed)));
+    assert_eq!(duckdb(rows, &[source], Some(&S3.access())).unwrap().rows, expected);
+    let runs = cli().query(&format!("SELECT count(DISTINCT run) FROM {kept} WHERE rejected_at <= now()")).unwrap();
+    assert_eq!(runs.single().unwrap(), "2");
+    // VACUUM of the table leaves it alone, and it outlives the table.
+    execute(&format!(
+        "SET selvedge.vacuum.allow_short_retention = true; VACUUM {managed} RETAIN 0 HOURS;
+         DROP TABLE {managed}; CREATE OR REPLACE TABLE {managed} LOCATION '{}' AS SELECT 1 AS id, 1 AS amount, 'a' AS ds",
+        location(&managed)
+    ));
+    execute(&format!("{}; INSERT INTO {managed} VALUES (8, -8, 'a')", expect(&managed)));
+    assert_eq!(cli().query(&format!("SELECT count(*) FROM {kept}")).unwrap().single().unwrap(), "5");
+    // Without its table a write does not lose rows in silence.
+    execute(&format!("DROP TABLE {kept}; INSERT INTO {managed} VALUES (9, -9, 'a')"));
+    execute(&expect(&managed));
+    assert_eq!(cli().query(&format!("SELECT count(*) FROM {kept}")).unwrap().single().unwrap(), "6");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! back by the Python package `deltalake`.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path as ObjectPath;
@@ -10,7 +10,7 @@ use selvedge_tests::block_on;
 use selvedge_tests::cli::Output;
 use selvedge_tests::readback::{Source, duckdb};
 
-use crate::stage::{BUCKET, CLUSTER, S3, heavy, unique};
+use crate::stage::{BUCKET, CLUSTER, LONG, S3, heavy, unique};
 
 fn run(sql: &str) -> Output {
     CLUSTER.cli().unwrap().run(&["sql", "-c", sql]).unwrap()
@@ -97,6 +97,32 @@ fn optimize_lowers_the_files_and_keeps_the_rows() {
         assert_eq!(detail(&table), (after.0 + 2, wanted));
         assert_eq!(query(&format!("SELECT name, p FROM {table} WHERE id = 1000")), [["late", "é"]]);
     }
+}
+
+#[test]
+fn many_small_files_are_compacted_by_a_run_that_follows() {
+    let _turn = heavy();
+    let (table, location) = place("crowded");
+    execute(&format!("CREATE TABLE {table} (id BIGINT, p VARCHAR) PARTITIONED BY (p) LOCATION '{location}'"));
+    let insert = |id: u32, p: &str| {
+        let limit = "SET selvedge.write.auto_optimize_files = 3";
+        execute(&format!("{limit}; INSERT INTO {table} VALUES ({id}, '{p}')"));
+    };
+    for (id, p) in [(1, "it''s"), (2, "b"), (3, "it''s"), (4, "b"), (5, "it''s")] {
+        insert(id, p);
+    }
+    let by_itself = || history(&table).into_iter().filter(|(_, operation)| operation == "OPTIMIZE").count();
+    let deadline = Instant::now() + LONG;
+    while by_itself() == 0 {
+        assert!(Instant::now() < deadline, "nobody compacts {table}: {:?}", history(&table));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Of one partition alone: the other one has few.
+    assert_eq!(detail(&table), (6, 3));
+    assert_eq!(read_back("SELECT p, sum(id) FROM t GROUP BY p ORDER BY p", &location), [["b", "6"], ["it's", "9"]]);
+    let listed = CLUSTER.cli().unwrap().run(&["--format", "csv", "runs", "list"]).unwrap().succeeded().unwrap();
+    let follower = listed.stdout.lines().find(|line| line.contains(&format!("optimize public.{table}")));
+    assert!(follower.is_some(), "{}", listed.stdout);
 }
 
 #[test]

@@ -84,6 +84,7 @@ pub(super) async fn retry(
         name: named(run.name),
         params: run.params,
         settings: run.submission.settings,
+        user: None,
         queue: named(run.queue),
     };
     let ctrl_c = wait.then(CtrlC::listen).transpose()?;

@@ -47,6 +47,7 @@ fn outcome(result: &ExpectationResult) -> &'static str {
         (false, OnViolation::Fail) => "FAILED",
         (false, OnViolation::Warn) => "warned",
         (false, OnViolation::Drop) => "dropped",
+        (false, OnViolation::Reject) => "rejected",
     }
 }
 

@@ -47,6 +47,9 @@ fn head(out: &mut impl Write, run: &RunRecord, now_ms: i64) -> Result<(), CliErr
         writeln!(out, "job        {}", run.name)?;
     }
     writeln!(out, "queue      {}", run.queue)?;
+    if !run.user.is_empty() {
+        writeln!(out, "user       {}", run.user)?;
+    }
     writeln!(out, "submitted  {} UTC", units::moment(run.submitted_ms))?;
     let end = if run.state.is_final() { run.ended_ms } else { now_ms };
     if let Some(time) = units::elapsed(run.started_ms, end) {

@@ -37,6 +37,7 @@ pub fn queued() -> RunRecord {
         failure: None,
         params: BTreeMap::from([("ds".into(), "2026-01-01".into())]),
         cancel_requested: false,
+        user: String::new(),
         submission: Default::default(),
     }
 }

@@ -93,6 +93,8 @@ pub struct TableDef {
     pub partition_by: Vec<String>,
     /// How the files are to be read, as written after OPTIONS.
     pub options: BTreeMap<String, String>,
+    /// Who made it, as the client said; empty when it did not.
+    pub owner: String,
 }
 
 impl TableDef {

@@ -97,6 +97,7 @@ mod tests {
             schema: Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)])),
             partition_by: vec![],
             options: BTreeMap::new(),
+            owner: String::new(),
         }
     }
 

@@ -59,7 +59,15 @@ pub async fn resolve_files(
     let partition_by = partitions.iter().map(|f| f.name().clone()).collect();
     let schema = Arc::new(Schema::new(columns.into_iter().chain(partitions).collect::<Fields>()));
     let name = TableName::new("public", "files");
-    Ok(TableDef { name, format, location: location.clone(), schema, partition_by, options: options.clone() })
+    Ok(TableDef {
+        name,
+        format,
+        location: location.clone(),
+        schema,
+        partition_by,
+        options: options.clone(),
+        owner: String::new(),
+    })
 }
 
 /// A listing and all that is needed to look into it.

@@ -89,6 +89,7 @@ mod tests {
             schema: Arc::new(Schema::new(vec![column("a", DataType::Int64), column("ds", DataType::Date32)])),
             partition_by: vec!["ds".into()],
             options: BTreeMap::new(),
+            owner: String::new(),
         }
     }
 

@@ -201,6 +201,7 @@ mod tests {
             bytes: 9,
             partition: vec![("n".into(), Some(n.into())), ("r".into(), r.map(Into::into))],
             stats: None,
+            is_rejected: false,
         };
         let root = Location::parse("s3://b/wh/t/").unwrap();
         let of = |file: &StagedFile| AddFile::of_staged(&root, &schema, &by, file);

@@ -49,6 +49,9 @@ pub enum NewVersion {
         write: DeltaWrite,
         /// The partitions of this table that the statement read.
         reads: PartitionSet,
+        /// Those in which it looked for the rows that it rewrites.
+        #[serde(default)]
+        searched: PartitionSet,
         /// Whether rows change; not so when they are only moved between files.
         changes_rows: bool,
         /// The columns from now on, when they change.
@@ -106,13 +109,14 @@ pub async fn apply_change(
             };
             make(stores, location, &table).await
         }
-        NewVersion::Next { table_id, base_version, write, reads, changes_rows, columns, properties } => {
+        NewVersion::Next { table_id, base_version, write, reads, searched, changes_rows, columns, properties } => {
             let request = CommitRequest {
                 app_id,
                 table_id,
                 base_version,
                 write,
                 reads,
+                searched,
                 adds,
                 changes_rows,
                 metadata: metadata(columns, properties)?,

@@ -51,6 +51,8 @@ pub struct CommitRequest {
     pub write: DeltaWrite,
     /// The partitions of this table that the statement read.
     pub reads: PartitionSet,
+    /// Those in which it looked for the rows that it rewrites.
+    pub searched: PartitionSet,
     /// The files that it adds.
     pub adds: Vec<AddFile>,
     /// Whether rows change; not so when they are only moved between files.
@@ -173,6 +175,7 @@ impl Writer<'_> {
         Ok(decide(&CommitFacts {
             write: &self.request.write,
             reads: &self.request.reads,
+            searched: &self.request.searched,
             adds: &self.request.adds.iter().map(|f| f.path.clone()).collect::<BTreeSet<_>>(),
             base: self.request.base_version,
             current,

@@ -31,7 +31,7 @@ use crate::write::{NewestOf, RowCheck, WriteChecks};
 /// No protobuf message begins so: `S` would open a group, which prost never writes.
 const MAGIC: &[u8] = b"SELVEDGE";
 /// Raised when a node's encoding changes.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -45,6 +45,7 @@ enum Node {
 struct CheckNode {
     index: usize,
     drops: bool,
+    kept_as: Option<String>,
     /// The condition as protobuf.
     condition: Vec<u8>,
 }
@@ -99,7 +100,7 @@ fn decode(bytes: &[u8], inputs: &[Arc<dyn ExecutionPlan>], exprs: &Exprs<'_>) ->
             }
             let check = |node: CheckNode| -> Result<RowCheck> {
                 let condition = exprs.decode(&node.condition, &columns)?;
-                Ok(RowCheck { index: node.index, drops: node.drops, condition })
+                Ok(RowCheck { index: node.index, drops: node.drops, kept_as: node.kept_as, condition })
             };
             let rows = checks.into_iter().map(check).collect::<Result<Vec<_>>>()?;
             Ok(Arc::new(WriteExec::new(input, Arc::new(spec), Arc::new(WriteChecks { rows, newest }))))
@@ -141,7 +142,7 @@ impl PhysicalExtensionCodec for SelvedgePhysicalCodec {
         let ours = if let Some(write) = node.downcast_ref::<WriteExec>() {
             let check = |check: &RowCheck| -> Result<CheckNode> {
                 let condition = converter.physical_expr_to_proto(&check.condition, self)?.encode_to_vec();
-                Ok(CheckNode { index: check.index, drops: check.drops, condition })
+                Ok(CheckNode { index: check.index, drops: check.drops, kept_as: check.kept_as.clone(), condition })
             };
             let WriteChecks { rows, newest } = write.checks();
             let checks = rows.iter().map(check).collect::<Result<Vec<_>>>()?;

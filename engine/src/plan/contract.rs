@@ -50,6 +50,11 @@ impl PlannedExpectation {
         };
         Ok(Self { stated, finds })
     }
+
+    /// What is expected, and by whom.
+    pub fn stated(&self) -> &Stated {
+        &self.stated
+    }
 }
 
 /// A condition on rows of these columns.
@@ -140,7 +145,11 @@ pub(super) fn write_checks(
         match &planned.finds {
             Finds::Violations(expr) => checks.rows.push(RowCheck {
                 index,
-                drops: planned.stated.expectation.on_violation == OnViolation::Drop,
+                drops: planned.stated.expectation.on_violation.leaves_out(),
+                kept_as: match planned.stated.expectation.on_violation {
+                    OnViolation::Reject => Some(planned.stated.expectation.name.clone()),
+                    OnViolation::Fail | OnViolation::Warn | OnViolation::Drop => None,
+                },
                 condition: state.create_physical_expr(expr.clone(), &columns)?,
             }),
             Finds::Newest(column) => checks.newest.push(NewestOf { index, column: *column }),

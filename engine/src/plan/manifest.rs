@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type, UInt64Type};
 use datafusion::common::internal_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
@@ -22,6 +22,7 @@ const STAGE_ATTEMPT: usize = 5;
 const TASK: usize = 6;
 const STATS: usize = 7;
 const REPORT: usize = 8;
+const REJECTED: usize = 9;
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
@@ -37,6 +38,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("stats", DataType::Utf8, true),
         // In the end row only.
         Field::new("report", DataType::Utf8, true),
+        Field::new("is_rejected", DataType::Boolean, false),
     ]))
 });
 
@@ -76,6 +78,7 @@ pub(crate) fn batch(
         Arc::new(StringArray::from_iter_values(std::iter::repeat_n(task, rows))),
         Arc::new(StringArray::from_iter(files.iter().map(|f| f.stats.as_deref()).chain([None]))),
         Arc::new(StringArray::from_iter(std::iter::repeat_n(None, files.len()).chain([report]))),
+        Arc::new(BooleanArray::from_iter(files.iter().map(|f| Some(f.is_rejected)).chain([Some(false)]))),
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)
 }
@@ -107,6 +110,7 @@ fn decode(batch: &RecordBatch, writer: u32) -> Result<Vec<ManifestRow>> {
             rows: number(ROWS).value(row),
             bytes: number(BYTES).value(row),
             stats: text(STATS).is_valid(row).then(|| text(STATS).value(row).to_owned()),
+            is_rejected: batch.column(REJECTED).as_boolean().value(row),
         }))
     };
     let report = |row: usize| -> Result<Option<WriterReport>> {
@@ -140,6 +144,7 @@ mod tests {
             bytes: 99,
             partition: vec![("ds".into(), None), ("r".into(), Some("é/\"".into()))],
             stats: (path == "t/b").then(|| "{}".to_owned()),
+            is_rejected: path == "t/b",
         };
         let upload = Staging::Multipart { upload_id: "u".into(), parts: vec!["\"e1\"".into(), "e2".into()] };
         let files = [file("t/a", upload), file("t/b", Staging::Temporary { path: "t/.staging/b".into() })];

@@ -70,6 +70,9 @@ pub(crate) struct SinkSpec {
     pub(crate) single_file: Option<String>,
     pub(crate) format: WriteFormat,
     pub(crate) with_stats: bool,
+    /// The directory below the location that the files go to, with its slash; empty for the location itself.
+    #[serde(default)]
+    pub(crate) directory: String,
 }
 
 impl From<&WriteSpec> for SinkSpec {
@@ -86,6 +89,7 @@ impl From<&WriteSpec> for SinkSpec {
             single_file: spec.single_file.clone(),
             format: spec.format,
             with_stats: spec.with_stats,
+            directory: String::new(),
         }
     }
 }

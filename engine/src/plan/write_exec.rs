@@ -7,6 +7,7 @@
 use std::fmt::{self, Formatter};
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::internal_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -27,12 +28,16 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements, PlanProperties,
 };
 use futures::{StreamExt, stream};
+use selvedge_model::expectation::WriterReport;
+use selvedge_model::manifest::StagedFile;
 
 use super::manifest;
 use super::spec::SinkSpec;
 use super::spread::CHUNK_COLUMN;
 use crate::store::ObjectStores;
-use crate::write::{Overflow, RowChecker, RowLayout, TableStore, TaskMetrics, TaskTag, TaskWriter, WriteChecks};
+use crate::write::{
+    Checked, Overflow, Rejects, RowChecker, RowLayout, TableStore, TaskMetrics, TaskTag, TaskWriter, WriteChecks,
+};
 
 /// Writes its input as files of a table and yields their manifest.
 #[derive(Debug)]
@@ -200,13 +205,16 @@ impl ExecutionPlan for WriteExec {
         let overflow = self.overflow(&context);
         let spec = &self.spec;
         let layout = RowLayout::new(&self.input.schema(), spec.data_columns, spec.partition_by.clone(), &spec.required);
-        let mut checker = RowChecker::new(self.checks.clone(), spec, &self.input.schema());
+        let checker = RowChecker::new(self.checks.clone(), spec, &self.input.schema());
         let metrics = TaskMetrics::new(&self.metrics, partition);
         let store = store_of(&context, spec)?;
+        let kept = MemoryConsumer::new(format!("WriteExec[{partition}] rejected")).with_can_spill(true);
+        let rejects = Rejects::new(spec, store.clone(), tag.clone(), kept.register(context.memory_pool()));
         let writer = TaskWriter::new(spec.clone(), store, tag.clone(), layout, memory, metrics)?;
+        let writing = Writing { writer, checker, rejects };
         let output = stream::once(async move {
-            let files = write_all(writer, &mut checker, input, overflow).await?;
-            manifest::batch(&files, &tag.task(), tag.stage_attempt, checker.report().as_ref())
+            let (files, report) = writing.all(input, overflow).await?;
+            manifest::batch(&files, &tag.task(), tag.stage_attempt, report.as_ref())
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema_of(self), output)))
     }
@@ -220,44 +228,67 @@ fn schema_of(exec: &WriteExec) -> SchemaRef {
     exec.properties.equivalence_properties().schema().clone()
 }
 
-async fn write_all(
-    mut writer: TaskWriter,
-    checker: &mut RowChecker,
-    input: SendableRecordBatchStream,
-    overflow: Option<Overflow>,
-) -> Result<Vec<selvedge_model::manifest::StagedFile>> {
-    match write_rows(&mut writer, checker, input, overflow).await {
-        Ok(()) => writer.finish().await,
-        Err(error) => Err(writer.abort(error).await),
-    }
+/// What the rows of one writer go through.
+struct Writing {
+    writer: TaskWriter,
+    checker: RowChecker,
+    rejects: Rejects,
 }
 
-async fn write_rows(
-    writer: &mut TaskWriter,
-    checker: &mut RowChecker,
-    mut input: SendableRecordBatchStream,
-    overflow: Option<Overflow>,
-) -> Result<()> {
-    let Some(mut overflow) = overflow else {
+impl Writing {
+    /// Stages all rows. With the files goes what was found of the expectations.
+    async fn all(
+        mut self,
+        input: SendableRecordBatchStream,
+        overflow: Option<Overflow>,
+    ) -> Result<(Vec<StagedFile>, Option<WriterReport>)> {
+        let written = self.rows(input, overflow).await;
+        let Self { writer, checker, rejects } = self;
+        if let Err(error) = written {
+            return Err(rejects.abort(writer.abort(error).await).await);
+        }
+        let rejected = match rejects.finish().await {
+            Ok(files) => files,
+            Err(error) => return Err(writer.abort(error).await),
+        };
+        let mut files = writer.finish().await?;
+        files.extend(rejected);
+        Ok((files, checker.report()))
+    }
+
+    async fn rows(&mut self, mut input: SendableRecordBatchStream, overflow: Option<Overflow>) -> Result<()> {
+        let Some(mut overflow) = overflow else {
+            while let Some(batch) = input.next().await {
+                let rows = self.check(batch?).await?;
+                self.writer.write_sorted(&rows).await?;
+            }
+            return Ok(());
+        };
         while let Some(batch) = input.next().await {
-            writer.write_sorted(&checker.check(batch?)?).await?;
+            let rows = self.check(batch?).await?;
+            if let Some(rest) = self.writer.write(&rows).await? {
+                overflow.push(rest).await?;
+            }
         }
-        return Ok(());
-    };
-    while let Some(batch) = input.next().await {
-        if let Some(rest) = writer.write(&checker.check(batch?)?).await? {
-            overflow.push(rest).await?;
+        // The memory of what is below is not needed while the last files end.
+        drop(input);
+        self.writer.close_all().await?;
+        if let Some(mut sorted) = overflow.finish() {
+            while let Some(batch) = sorted.next().await {
+                self.writer.write_sorted(&batch?).await?;
+            }
         }
+        Ok(())
     }
-    // The memory of what is below is not needed while the last files end.
-    drop(input);
-    writer.close_all().await?;
-    if let Some(mut sorted) = overflow.finish() {
-        while let Some(batch) = sorted.next().await {
-            writer.write_sorted(&batch?).await?;
+
+    /// The rows to write; those that are left out and kept are on their way.
+    async fn check(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+        let Checked { rows, rejected } = self.checker.check(batch)?;
+        if let Some(rejected) = rejected {
+            self.rejects.write(&rejected).await?;
         }
+        Ok(rows)
     }
-    Ok(())
 }
 
 fn store_of(context: &TaskContext, spec: &SinkSpec) -> Result<TableStore> {

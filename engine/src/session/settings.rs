@@ -22,11 +22,14 @@ const TARGET_FILE_BYTES: &str = "selvedge.write.target_file_bytes";
 const COMPRESSION: &str = "selvedge.write.compression";
 const ADAPTIVE: &str = "selvedge.planner.adaptive";
 const TARGET_PARTITIONS: &str = "selvedge.planner.target_partitions";
+const AUTO_OPTIMIZE_FILES: &str = "selvedge.write.auto_optimize_files";
 const SHORT_RETENTION: &str = "selvedge.vacuum.allow_short_retention";
 const HASH_JOIN_BUILD_BYTES: &str = "selvedge.planner.hash_join_build_bytes";
 
 const DEFAULT_TARGET_FILE_BYTES: u64 = 256 << 20;
 const DEFAULT_COMPRESSION: &str = "zstd(3)";
+/// As many as other engines let come together before they compact by themselves.
+const DEFAULT_AUTO_OPTIMIZE_FILES: usize = 50;
 /// Where the fleet says nothing: an eighth of a task's 2 GiB.
 const DEFAULT_HASH_JOIN_BUILD_BYTES: u64 = 256 << 20;
 
@@ -39,7 +42,7 @@ struct Known {
     expected: &'static str,
 }
 
-static KNOWN: [Known; 6] = [
+static KNOWN: [Known; 7] = [
     Known {
         key: TARGET_FILE_BYTES,
         description: "Size that written files are cut at",
@@ -53,6 +56,13 @@ static KNOWN: [Known; 6] = [
         default: Some(DEFAULT_COMPRESSION),
         normal: codec,
         expected: "zstd, zstd(1) to zstd(22), snappy, lz4, gzip, brotli or uncompressed",
+    },
+    Known {
+        key: AUTO_OPTIMIZE_FILES,
+        description: "Small files of a partition after a write from which on an OPTIMIZE of it follows by itself; 0 for never",
+        default: Some("50"),
+        normal: |v| v.parse::<usize>().ok().filter(|n| *n <= 1_000_000).map(|n| n.to_string()),
+        expected: "a whole number from 0 to 1000000",
     },
     Known {
         key: ADAPTIVE,
@@ -145,6 +155,11 @@ impl Settings {
     /// Codec of written Parquet, as Parquet's own parser reads it: `zstd(3)`.
     pub fn compression(&self) -> &str {
         self.entries.get(COMPRESSION).map_or(DEFAULT_COMPRESSION, String::as_str)
+    }
+
+    /// Small files of a partition from which on an `OPTIMIZE` of it follows a write by itself; none when it never does.
+    pub fn auto_optimize_files(&self) -> Option<usize> {
+        Some(self.parsed(AUTO_OPTIMIZE_FILES).unwrap_or(DEFAULT_AUTO_OPTIMIZE_FILES)).filter(|files| *files > 0)
     }
 
     /// Whether plans are adapted while they run, when the script says.
@@ -303,7 +318,11 @@ mod tests {
         assert_eq!(settings.entries().len(), 6);
         settings.set("selvedge.write.target_file_bytes", "1048576").unwrap();
         assert_eq!(settings.target_file_bytes(), 1 << 20);
+        assert_eq!(settings.auto_optimize_files(), Some(50));
+        settings.set("selvedge.write.auto_optimize_files", "0").unwrap();
+        assert_eq!(settings.auto_optimize_files(), None);
         assert_eq!(DEFAULT_TARGET_FILE_BYTES.to_string(), KNOWN[0].default.unwrap());
+        assert_eq!(DEFAULT_AUTO_OPTIMIZE_FILES.to_string(), KNOWN[2].default.unwrap());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName};
 use selvedge_model::expectation::OnViolation;
 
-/// `EXPECT name ON t CHECK (...) | ROWS ... | FRESH ... [FAIL | WARN | DROP]`
+/// `EXPECT name ON t CHECK (...) | ROWS ... | FRESH ... [FAIL | WARN | DROP [INTO REJECTED]]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expect {
     /// Its name.

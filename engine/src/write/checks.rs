@@ -17,6 +17,7 @@ use selvedge_model::Failure;
 use selvedge_model::expectation::{CheckReport, NewestReport, WriterReport};
 use serde::{Deserialize, Serialize};
 
+use super::rejects;
 use crate::plan::SinkSpec;
 
 /// Characters of a value that is shown.
@@ -40,8 +41,19 @@ pub(crate) struct RowCheck {
     pub(crate) index: usize,
     /// Whether rows that violate it are left out.
     pub(crate) drops: bool,
+    /// The name under which those that are left out are kept, if they are.
+    pub(crate) kept_as: Option<String>,
     /// False for rows that violate it.
     pub(crate) condition: Arc<dyn PhysicalExpr>,
+}
+
+/// What is to be done with the rows of a batch.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// Rows to write.
+    pub(crate) rows: RecordBatch,
+    /// Rows that are left out and kept, as [`super::rejects`] keeps them.
+    pub(crate) rejected: Option<RecordBatch>,
 }
 
 /// A column whose newest value is wanted.
@@ -60,6 +72,7 @@ pub(crate) struct RowChecker {
     columns: usize,
     /// Positions of those that take no NULL.
     required: Vec<usize>,
+    job_id: String,
     report: WriterReport,
 }
 
@@ -72,17 +85,18 @@ impl RowChecker {
         };
         let columns = (spec.data_columns + spec.partition_by.len()).min(input.fields().len());
         let required = |i: &usize| spec.required.contains(input.field(*i).name());
-        Self { checks, columns, required: (0..columns).filter(required).collect(), report }
+        let required = (0..columns).filter(required).collect();
+        Self { checks, columns, required, job_id: spec.job_id.clone(), report }
     }
 
-    /// Looks at rows, and gives back those to write.
+    /// Looks at rows, and tells which are to be written.
     ///
     /// # Errors
     /// `NOT_NULL_VIOLATED`; what evaluating a condition says.
-    pub(crate) fn check(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
-        let batch = self.leave_out(batch)?;
+    pub(crate) fn check(&mut self, batch: RecordBatch) -> Result<Checked> {
+        let (batch, rejected) = self.leave_out(batch)?;
         if batch.num_rows() == 0 {
-            return Ok(batch);
+            return Ok(Checked { rows: batch, rejected });
         }
         self.refuse_null(&batch)?;
         for (check, report) in self.checks.rows.iter().zip(&mut self.report.checks).filter(|(check, _)| !check.drops) {
@@ -91,7 +105,7 @@ impl RowChecker {
         for (of, report) in self.checks.newest.iter().zip(&mut self.report.newest) {
             report.add(newest(batch.column(of.column))?);
         }
-        Ok(batch)
+        Ok(Checked { rows: batch, rejected })
     }
 
     /// What was found; none when nothing was to be found out.
@@ -99,23 +113,24 @@ impl RowChecker {
         (!self.checks.rows.is_empty() || !self.checks.newest.is_empty()).then_some(self.report)
     }
 
-    fn leave_out(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+    fn leave_out(&mut self, batch: RecordBatch) -> Result<(RecordBatch, Option<RecordBatch>)> {
         let mut out: Option<BooleanBuffer> = None;
+        let mut kept: Vec<(&str, BooleanBuffer)> = Vec::new();
         for (check, report) in self.checks.rows.iter().zip(&mut self.report.checks).filter(|(check, _)| check.drops) {
             let bad = violations(check, &batch)?;
             if bad.count_set_bits() == 0 {
                 continue;
             }
             count(&bad, &batch, self.columns, report);
+            kept.extend(check.kept_as.as_deref().map(|name| (name, bad.clone())));
             out = Some(match out {
                 Some(others) => &others | &bad,
                 None => bad,
             });
         }
-        match out {
-            Some(out) => Ok(filter_record_batch(&batch, &BooleanArray::new(!&out, None))?),
-            None => Ok(batch),
-        }
+        let Some(out) = out else { return Ok((batch, None)) };
+        let rejected = rejects::keep(&batch, self.columns, &kept, &self.job_id)?;
+        Ok((filter_record_batch(&batch, &BooleanArray::new(!&out, None))?, rejected))
     }
 
     fn refuse_null(&self, batch: &RecordBatch) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Batches go in, counts, samples and what is left come out.
 
 use arrow::array::{Date32Array, Float64Array, Int64Array, StringArray, TimestampSecondArray};
-use arrow::datatypes::{Field, Int64Type};
+use arrow::datatypes::{Field, Int32Type, Int64Type};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{binary, col, lit};
 
@@ -21,6 +21,7 @@ fn spec(data_columns: usize, required: &[&str]) -> SinkSpec {
         single_file: None,
         format: WriteFormat::Parquet,
         with_stats: false,
+        directory: String::new(),
     }
 }
 
@@ -34,7 +35,7 @@ fn batch(values: &[Option<i64>]) -> RecordBatch {
 fn above(index: usize, least: i64, drops: bool) -> RowCheck {
     let schema = batch(&[]).schema();
     let condition = binary(col("a", &schema).unwrap(), Operator::Gt, lit(least), &schema).unwrap();
-    RowCheck { index, drops, condition }
+    RowCheck { index, drops, kept_as: None, condition }
 }
 
 fn checker(rows: Vec<RowCheck>, required: &[&str]) -> RowChecker {
@@ -47,11 +48,27 @@ fn ids(batch: &RecordBatch) -> Vec<i64> {
 }
 
 #[test]
+fn rows_that_are_left_out_are_kept_with_what_they_violate() {
+    let kept_as = |name: &str, check: RowCheck| RowCheck { kept_as: Some(name.to_owned()), ..check };
+    let checks = vec![kept_as("positive", above(0, 0, true)), above(1, -5, true), kept_as("big", above(2, -7, true))];
+    let mut checker = checker(checks, &[]);
+    let checked = checker.check(batch(&[Some(7), Some(-6), None, Some(0), Some(-9)])).unwrap();
+    assert_eq!(ids(&checked.rows), [0, 2]);
+    let rejected = checked.rejected.unwrap();
+    assert_eq!(rejected.schema(), rejects::rejected_schema());
+    let text = |column: usize| rejected.column(column).as_string::<i32>().iter().flatten().collect::<Vec<_>>();
+    assert_eq!(text(0), ["positive", "positive", "positive, big"]);
+    assert_eq!(text(1), [r#"{"id":1,"a":-6}"#, r#"{"id":3,"a":0}"#, r#"{"id":4,"a":-9}"#]);
+    assert_eq!((text(2), rejected.column(3).as_primitive::<Int32Type>().value(0)), (vec!["r"; 3], 1));
+    assert!(checker.check(batch(&[Some(1)])).unwrap().rejected.is_none());
+}
+
+#[test]
 fn rows_are_left_out_before_the_others_are_counted() {
     let mut checker = checker(vec![above(0, 5, false), above(3, 0, true)], &[]);
-    let kept = checker.check(batch(&[Some(7), None, Some(0), Some(3), Some(-1)])).unwrap();
+    let kept = checker.check(batch(&[Some(7), None, Some(0), Some(3), Some(-1)])).unwrap().rows;
     assert_eq!(ids(&kept), [0, 1, 3], "NULL is not false");
-    assert_eq!(checker.check(batch(&[Some(-5)])).unwrap().num_rows(), 0);
+    assert_eq!(checker.check(batch(&[Some(-5)])).unwrap().rows.num_rows(), 0);
     let report = checker.report().unwrap();
     let sample = |id: i64, a: i64| format!("{{\"id\":{id},\"a\":{a}}}");
     let expected = [
@@ -65,7 +82,7 @@ fn rows_are_left_out_before_the_others_are_counted() {
 fn twenty_rows_are_kept_and_all_are_counted() {
     let mut checker = checker(vec![above(0, 0, false)], &[]);
     for _ in 0..3 {
-        assert_eq!(checker.check(batch(&[Some(-1); 15])).unwrap().num_rows(), 15);
+        assert_eq!(checker.check(batch(&[Some(-1); 15])).unwrap().rows.num_rows(), 15);
     }
     let report = checker.report().unwrap();
     assert_eq!((report.checks[0].violations, report.checks[0].samples.len()), (45, 20));
@@ -78,7 +95,7 @@ fn a_null_where_none_may_be_is_refused_by_the_columns_name() {
     let failure = crate::error::classify(&error);
     assert_eq!(failure.code, "NOT_NULL_VIOLATED");
     assert!(failure.cause.contains("column a ") && failure.cause.contains("{\"id\":1,\"a\":null}"), "{failure}");
-    assert_eq!(ids(&checker.check(batch(&[Some(1)])).unwrap()), [0]);
+    assert_eq!(ids(&checker.check(batch(&[Some(1)])).unwrap().rows), [0]);
 }
 
 #[test]
@@ -126,11 +143,11 @@ fn rows_are_shown_as_json_and_cut() {
 #[test]
 fn without_expectations_there_is_no_report() {
     let mut checker = checker(vec![], &[]);
-    assert_eq!(ids(&checker.check(batch(&[Some(1), None])).unwrap()), [0, 1]);
+    assert_eq!(ids(&checker.check(batch(&[Some(1), None])).unwrap().rows), [0, 1]);
     assert!(checker.report().is_none());
     let field = Field::new("a", DataType::Null, true);
     let nulls = Arc::new(arrow::array::NullArray::new(2));
     let nulls = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![nulls]).unwrap();
-    let check = RowCheck { index: 0, drops: true, condition: col("a", &nulls.schema()).unwrap() };
+    let check = RowCheck { index: 0, drops: true, kept_as: None, condition: col("a", &nulls.schema()).unwrap() };
     assert_eq!(violations(&check, &nulls).unwrap().count_set_bits(), 0);
 }

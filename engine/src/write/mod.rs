@@ -3,7 +3,7 @@
 //! A task stages files and reports them; only the scheduler calls [`publish_file`], and only after the last task
 //! succeeded. Nothing here decides what to publish or remove: that is `selvedge_model::commit`. In the order of the data:
 //! `checks` -> `rows` -> `groups` (and `overflow`) -> `encode` -> `task` -> `remote` or `local` (staging) -> `store` (publish);
-//! `visible` reads listings.
+//! `visible` reads listings, `rejects` keeps rows that are left out.
 
 mod checks;
 mod encode;
@@ -13,6 +13,7 @@ mod layout;
 mod local;
 mod open;
 mod overflow;
+mod rejects;
 mod remote;
 #[cfg(test)]
 mod remote_tests;
@@ -27,11 +28,13 @@ use selvedge_model::failure::{Failure, HasFailure};
 use selvedge_model::manifest::StagedFile;
 use selvedge_model::words::counted;
 
-pub(crate) use checks::{NewestOf, RowCheck, RowChecker, WriteChecks};
+pub(crate) use checks::{Checked, NewestOf, RowCheck, RowChecker, WriteChecks};
 pub(crate) use encode::compression;
 pub use error::{STAGING_LOST, WriteError};
 pub(crate) use layout::TaskTag;
 pub(crate) use overflow::Overflow;
+pub(crate) use rejects::Rejects;
+pub use rejects::{REJECTED_DIR, rejected_schema};
 pub(crate) use rows::{RowLayout, can_partition};
 pub(crate) use store::TableStore;
 pub(crate) use task::{TaskMetrics, TaskWriter};

@@ -49,7 +49,18 @@ async fn stage(store: &TableStore, job: &str, n: u32, pieces: &[usize]) -> (Byte
     }
     let staging = sink.finish().await.unwrap();
     let bytes = whole.len() as u64;
-    (whole.into(), StagedFile { path: path.to_string(), staging, rows: 1, bytes, partition: vec![], stats: None })
+    (
+        whole.into(),
+        StagedFile {
+            path: path.to_string(),
+            staging,
+            rows: 1,
+            bytes,
+            partition: vec![],
+            stats: None,
+            is_rejected: false,
+        },
+    )
 }
 
 #[tokio::test]
@@ -118,6 +129,7 @@ fn writer(store: &TableStore, pool: &Arc<dyn MemoryPool>) -> datafusion::error::
         single_file: None,
         format: WriteFormat::Parquet,
         with_stats: false,
+        directory: String::new(),
     });
     let schema = Schema::new(vec![Field::new("v", DataType::Int64, true), Field::new("s", DataType::Utf8, true)]);
     let layout = RowLayout::new(&schema, 2, vec![], &[]);

@@ -19,6 +19,7 @@ use super::encode::Encoder;
 use super::groups::Groups;
 use super::layout::{TaskTag, below};
 use super::open::{OpenFile, RESERVED_BYTES};
+use super::rejects::REJECTED_DIR;
 use super::rows::{PartitionValues, RowLayout};
 use super::store::{TableStore, Target};
 use crate::delta::file_stats;
@@ -270,12 +271,17 @@ impl TaskWriter {
 
     async fn begin(&mut self, partition: PartitionValues) -> Result<OpenFile> {
         let spec = &self.spec;
-        let file_name = self.tag.file_name(self.next, spec.format.extension());
+        // Staged side by side with the files of the same task that go elsewhere.
+        let extension = match spec.directory.is_empty() {
+            true => spec.format.extension().to_owned(),
+            false => format!("rejected.{}", spec.format.extension()),
+        };
+        let file_name = self.tag.file_name(self.next, &extension);
         self.next += 1;
         let name = spec.single_file.as_deref().unwrap_or(&file_name);
         let relative = match partition.is_empty() {
-            true => name.to_owned(),
-            false => format!("{}/{name}", partition_dir(&partition)),
+            true => format!("{}{name}", spec.directory),
+            false => format!("{}{}/{name}", spec.directory, partition_dir(&partition)),
         };
         let root = spec.location.path();
         let path = below(root, &relative)?;
@@ -305,7 +311,8 @@ impl TaskWriter {
         // One file's memory is kept, for the next.
         self.memory.resize(self.memory.size().saturating_sub(reserved).max(RESERVED_BYTES));
         let stats = self.stats(&encoder)?;
-        self.staged.push(StagedFile { path, staging, rows, bytes, partition, stats });
+        let is_rejected = self.spec.directory == REJECTED_DIR;
+        self.staged.push(StagedFile { path, staging, rows, bytes, partition, stats, is_rejected });
         Ok(())
     }
 

@@ -15,6 +15,7 @@ fn run(statements: u32) -> RunRecord {
         failure: None,
         params: BTreeMap::new(),
         cancel_requested: false,
+        user: String::new(),
         submission: Submission::default(),
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::{Answers, Api, refuse, request, submit_run};
-use crate::driver::{ResultEvent, result_channel};
+use crate::driver::{ResultEvent, RunSpec, result_channel};
 use crate::runs::RunBook;
 
 /// Cancels the run when the caller goes away; a run that has ended stays as it is.
@@ -46,7 +46,9 @@ pub(super) async fn execute_query(
     let script = prepare(&request.sql, &params)?;
     let name = request::job_name("", script.header.name.as_deref(), "query")?;
     let (sink, events) = result_channel();
+    let user = request::user(&request.user)?;
     let spec = submit_run::script_run(api, script, name, &request.queue, settings, submission, Some(sink)).await?;
+    let spec = RunSpec { user, ..spec };
     let id = api.driver.submit(spec)?;
     let guard = CancelOnDrop { book: Arc::clone(api.driver.book()), id: id.clone() };
     let first = stream::once(async move { Ok(response(Event::RunId(id.into()))) });

@@ -30,7 +30,6 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Response, Status};
 
 use crate::driver::Driver;
-use crate::runs::RunIds;
 
 /// What a streaming RPC answers with.
 type Answers<T> = BoxStream<'static, Result<T, Status>>;
@@ -39,7 +38,6 @@ type Answers<T> = BoxStream<'static, Result<T, Status>>;
 #[derive(Clone)]
 pub struct Api {
     driver: Arc<Driver>,
-    ids: Arc<RunIds>,
 }
 
 macro_rules! sized {
@@ -55,7 +53,7 @@ macro_rules! sized {
 impl Api {
     /// The RPCs over a driver.
     pub fn new(driver: Arc<Driver>) -> Self {
-        Self { driver, ids: Arc::default() }
+        Self { driver }
     }
 
     /// Jobs and runs.

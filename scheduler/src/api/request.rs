@@ -7,6 +7,7 @@ use selvedge_model::{Failure, RunId};
 
 const DEFAULT_QUEUE: &str = "default";
 const MAX_NAME_CHARS: usize = 200;
+const MAX_USER_CHARS: usize = 100;
 const MAX_QUEUE_CHARS: usize = 64;
 
 pub(super) fn run_id(text: &str) -> Result<RunId, Failure> {
@@ -38,6 +39,16 @@ pub(super) fn job_name(requested: &str, header: Option<&str>, file_name: &str) -
     Ok(name.to_owned())
 }
 
+/// Who asks, as the client says.
+pub(super) fn user(given: &str) -> Result<String, Failure> {
+    let user = given.trim();
+    if user.chars().count() > MAX_USER_CHARS || user.chars().any(char::is_control) {
+        return Err(Failure::user("INVALID_NAME", "The user's name is too long or holds control characters")
+            .with_hint(format!("SELVEDGE_USER takes at most {MAX_USER_CHARS} printable characters")));
+    }
+    Ok(user.to_owned())
+}
+
 /// The first queue that is given: by the request, by the script's header.
 pub(super) fn queue(requested: &str, header: Option<&str>) -> Result<String, Failure> {
     let given = [Some(requested), header].into_iter().flatten().map(str::trim);
@@ -63,6 +74,14 @@ mod tests {
         assert_eq!(name("", None, "a/daily mart.sql"), "daily mart");
         assert_eq!(name("", None, ""), "adhoc");
         assert_eq!(job_name("a\nb", None, "").unwrap_err().code, "INVALID_NAME");
+    }
+
+    #[test]
+    fn a_user_may_be_anything_that_can_be_shown() {
+        assert_eq!((user(" Zoë K. ").unwrap(), user("").unwrap()), ("Zoë K.".to_owned(), String::new()));
+        for bad in ["a\tb", &"x".repeat(101)] {
+            assert_eq!(user(bad).unwrap_err().code, "INVALID_NAME");
+        }
     }
 
     #[test]

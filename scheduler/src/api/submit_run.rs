@@ -16,21 +16,22 @@ pub(super) async fn submit_run(api: &Api, request: v1::SubmitRunRequest) -> Resu
         Submission { settings: request.settings.clone().into_iter().collect(), ..Submission::default() };
     let settings = request::settings(request.settings)?;
     let params = request.params.into_iter().collect();
+    let user = request::user(&request.user)?;
     let spec = match request.job {
         Some(Job::Script(script)) => {
             let prepared = prepare(&script.text, &params)?;
             let name = request::job_name(&request.name, prepared.header.name.as_deref(), &script.file_name)?;
             submission.script = script.text;
             submission.file_name = script.file_name;
-            script_run(api, prepared, name, &request.queue, settings, submission, None).await?
+            RunSpec { user, ..script_run(api, prepared, name, &request.queue, settings, submission, None).await? }
         }
         Some(Job::Plan(plan)) => {
-            let id = next_id(api)?;
+            let id = api.driver.book().next_id()?;
             let ids = StatementAttempt { run: id.clone(), statement: 1, attempt: 1 };
             let work = Box::pin(plan_work(api, plan, &settings, &ids)).await?;
             let name = request::job_name(&request.name, None, "dataframe")?;
             let queue = request::queue(&request.queue, None)?;
-            RunSpec { id, name, queue, params, submission, settings, work, sink: None }
+            RunSpec { id, name, queue, params, user, submission, settings, work, sink: None }
         }
         None => {
             return Err(Failure::user("BAD_REQUEST", "The request carries neither a script nor a plan")
@@ -54,7 +55,8 @@ pub(super) async fn script_run(
     let queue = request::queue(queue, script.header.queue.as_deref())?;
     Box::pin(api.driver.planner().check(&script, &settings)).await?;
     let work = Work::Script(script.statements);
-    Ok(RunSpec { id: next_id(api)?, name, queue, params: script.params, submission, settings, work, sink })
+    let id = api.driver.book().next_id()?;
+    Ok(RunSpec { id, name, queue, params: script.params, user: String::new(), submission, settings, work, sink })
 }
 
 /// Plans a data frame once, to refuse what does not plan and to show what does.
@@ -73,8 +75,4 @@ async fn plan_work(
         Planned::Write(write) => (write.plan.display_indent().to_string(), write.target),
     };
     Ok(Work::Plan { plan: Box::new(plan), text, target })
-}
-
-fn next_id(api: &Api) -> Result<selvedge_model::RunId, Failure> {
-    api.ids.next().map_err(|error| Failure::internal("INTERNAL", error.to_string()))
 }

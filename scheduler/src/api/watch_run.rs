@@ -81,6 +81,7 @@ mod tests {
             failure: None,
             params: BTreeMap::new(),
             cancel_requested: false,
+            user: String::new(),
             submission: Default::default(),
         };
         let _turn = book.accept(record).unwrap();

@@ -283,7 +283,7 @@ pub enum Unclosed {
 
 /// What is kept of a table.
 pub(crate) fn record(def: TableDef, kind: TableKind) -> TableRecord {
-    TableRecord { def, kind, owner: String::new() }
+    TableRecord { def, kind }
 }
 
 fn broken(error: &tokio::task::JoinError) -> Failure {

@@ -18,6 +18,7 @@ fn def(name: &str) -> TableDef {
         schema: Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)])),
         partition_by: vec![],
         options: BTreeMap::new(),
+        owner: String::new(),
     }
 }
 

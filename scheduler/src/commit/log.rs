@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use selvedge_engine::delta::{AddFile, Columns, LogChange, NewVersion, Operation, leading_key};
+use selvedge_engine::delta::{AddFile, Columns, DeltaSnapshot, LogChange, NewVersion, Operation, leading_key};
+use selvedge_engine::write::rejected_schema;
 use selvedge_model::Failure;
 use selvedge_model::commit::WriteKind;
 use selvedge_model::delta::{DeltaWrite, PartitionSet};
@@ -30,6 +31,7 @@ pub(super) fn change(
             base_version: base.version(),
             write: effect(write, target, &adds)?,
             reads: target.reads.clone(),
+            searched: target.searched.clone(),
             changes_rows: target.changes_rows,
             columns: match target.replaces_columns {
                 true => Some(Columns::new(&write.schema, &write.partition_by)?),
@@ -38,13 +40,44 @@ pub(super) fn change(
             properties: target.change.properties.clone(),
         },
     };
+    Ok(LogChange { app_id: app_id(id), run: Some(id.run.to_string()), operation, adds, version })
+}
+
+/// What the log of the table is to say that keeps the rows which are left out: `files` beside all others.
+pub(super) fn rejected(
+    write: &PlannedWrite,
+    base: &DeltaSnapshot,
+    id: &PublishId,
+    files: &[StagedFile],
+) -> Result<LogChange, Failure> {
+    let add = |file| AddFile::of_staged(base.location(), &rejected_schema(), &[], file);
+    let adds = files.iter().map(add).collect::<Result<Vec<_>, _>>()?;
+    let operation = Operation {
+        name: "WRITE".to_owned(),
+        parameters: [("mode".to_owned(), "Append".into()), ("leftOutOf".to_owned(), write.target.clone().into())]
+            .into(),
+        metrics: BTreeMap::new(),
+    };
     Ok(LogChange {
-        app_id: format!("selvedge/{}/{}", id.run, id.statement),
+        app_id: app_id(id),
         run: Some(id.run.to_string()),
-        operation,
+        operation: measured(&operation, &adds),
         adds,
-        version,
+        version: NewVersion::Next {
+            table_id: base.table_id().to_owned(),
+            base_version: base.version(),
+            write: DeltaWrite::Append,
+            reads: PartitionSet::none(),
+            searched: PartitionSet::none(),
+            changes_rows: true,
+            columns: None,
+            properties: BTreeMap::new(),
+        },
     })
+}
+
+fn app_id(id: &PublishId) -> String {
+    format!("selvedge/{}/{}", id.run, id.statement)
 }
 
 /// What the write does to the files that are there.

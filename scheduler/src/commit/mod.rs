@@ -26,7 +26,7 @@ use selvedge_engine::store::{Location, ObjectStores};
 use selvedge_engine::write;
 use selvedge_model::commit::{WriteKind, plan_publish};
 use selvedge_model::expectation::WriterReport;
-use selvedge_model::manifest::{Accepted, ManifestRow, accept};
+use selvedge_model::manifest::{Accepted, ManifestRow, StagedFile, accept};
 use selvedge_model::publish::{PublishId, PublishKind, PublishRecord, PublishState};
 use selvedge_model::run::Counters;
 use selvedge_model::{Domain, Failure, Retry};
@@ -61,6 +61,11 @@ impl Proven {
     /// What each writer found of what is expected.
     pub fn reports(&self) -> &[WriterReport] {
         &self.accepted.reports
+    }
+
+    /// The files that are to be the table's.
+    pub fn files(&self) -> &[StagedFile] {
+        &self.accepted.files
     }
 
     /// The rows that are written.
@@ -161,16 +166,21 @@ async fn record(
         let cause = format!("there is a managed table at {location}, and plain files are not written among its own");
         return Err(Failure::user("NOT_SUPPORTED", cause).with_hint("Write to the table by its name, or elsewhere."));
     }
-    let Proven { accepted: Accepted { files, superseded, rows, bytes, .. }, jobs } = proven;
+    let Proven { accepted: Accepted { files, rejected, superseded, rows, bytes, .. }, jobs } = proven;
     let visible = match kind {
         _ if write.log.is_some() => Vec::new(),
         WriteKind::Append => Vec::new(),
         _ => write::list_visible(&publishes.stores, location, &partition_fields(write)).await?,
     };
-    let plan = plan_publish(kind, files, &visible);
+    let mut plan = plan_publish(kind, files, &visible);
     tracing::debug!(%location, superseded = superseded.len(), "files of attempts that do not count stay hidden");
     let files_written = plan.publish.len() as u64;
     let log = write.log.as_ref().map(|target| log::change(write, target, &id, &plan.publish)).transpose()?;
+    let rejected_log = match &write.rejected {
+        Some(base) if !rejected.is_empty() => Some(log::rejected(write, base, &id, &rejected)?),
+        _ => None,
+    };
+    plan.publish.extend(rejected);
     let record = PublishRecord {
         id,
         kind: if log.is_some() { PublishKind::Log } else { PublishKind::Files },
@@ -180,7 +190,7 @@ async fn record(
         jobs: jobs.into_iter().collect(),
     };
     let create = write.create.clone().map(|def| catalog::record(def, TableKind::Managed));
-    let entry = PublishEntry { record, state: PublishState::Prepared, create, log };
+    let entry = PublishEntry { record, state: PublishState::Prepared, create, log, rejected: rejected_log };
     publishes.open(&entry).await?;
     Ok((entry, Counters { rows_written: rows, bytes_written: bytes, files_written, ..Counters::default() }))
 }

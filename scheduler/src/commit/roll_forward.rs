@@ -16,6 +16,7 @@ use super::CONCURRENCY;
 use super::journal::Publishes;
 use crate::catalog::Unclosed;
 use crate::fault::{self, Step};
+use crate::planning;
 use crate::runs::now_ms;
 use crate::store::PublishEntry;
 
@@ -64,6 +65,8 @@ impl Publishes {
             let failure = failure_of(outcomes, Reply::Lost);
             tracing::warn!(%location, %failure, "a publish cannot be carried out; taking it back");
             *ended_badly = Some(failure);
+        } else if replies.contains(&Reply::Lost) {
+            *ended_badly = Some(not_kept(location, &failure_of(outcomes, Reply::Lost)));
         }
         match self.record(entry, next).await {
             Err(Unclosed::Store(failure)) => return Err(failure),
@@ -95,8 +98,11 @@ impl Publishes {
             Action::Remove => vec![self.remove(location, &entry.record.remove).await],
             Action::Commit => return vec![self.commit(location, entry).await],
             Action::Close => {
-                self.clear_staging(location, entry).await;
-                vec![]
+                let kept = self.keep_rejected(location, entry).await;
+                if kept.as_ref().map_or_else(|refusal| refusal.is_final, |()| true) {
+                    self.clear_staging(location, entry).await;
+                }
+                return vec![kept];
             }
             Action::TakeBack => self.take_back(location, entry).await,
             Action::Record | Action::Rest => vec![],
@@ -143,6 +149,15 @@ impl Publishes {
         let outcome = Box::pin(apply_change(&self.stores, location, change)).await.map_err(Refusal::from)?;
         fault::reach(Step::LogCommitted);
         tracing::debug!(%location, version = outcome.version, removed = outcome.removed, "committed");
+        Ok(())
+    }
+
+    /// Appends the rows that were left out to the table that keeps them.
+    async fn keep_rejected(&self, location: &Location, entry: &PublishEntry) -> Result<(), Refusal> {
+        let Some(change) = &entry.rejected else { return Ok(()) };
+        let location = planning::rejected_location(location);
+        Box::pin(apply_change(&self.stores, &location, change)).await.map_err(Refusal::from)?;
+        fault::reach(Step::RejectedAppended);
         Ok(())
     }
 
@@ -218,6 +233,13 @@ fn failure_of(outcomes: Vec<Result<(), Refusal>>, wanted: Reply) -> Failure {
     let found = outcomes.into_iter().filter(|outcome| reply(outcome) == wanted).find_map(Result::err);
     let unknown = || Failure::internal("INTERNAL", "a publish stopped without a reason");
     found.map_or_else(unknown, |refusal| refusal.failure)
+}
+
+fn not_kept(location: &Location, failure: &Failure) -> Failure {
+    let cause = format!("the rows that were left out of the write to '{location}' are not kept: {}", failure.cause);
+    let hint =
+        "The other rows are there: do not run the statement again. Their number and the first of them are with the run";
+    Failure { code: "REJECTED_NOT_KEPT".to_owned(), cause, ..failure.clone() }.with_hint(hint)
 }
 
 fn withdrawn() -> Failure {

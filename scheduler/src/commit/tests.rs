@@ -57,7 +57,15 @@ impl Table {
         std::fs::create_dir_all(disk.parent().unwrap()).unwrap();
         std::fs::write(&disk, b"new").unwrap();
         let path = format!("{root}/{}/{name}", partition_dir(&partition));
-        StagedFile { path, staging: Staging::Temporary { path: temporary }, rows: 2, bytes: 3, partition, stats: None }
+        StagedFile {
+            path,
+            staging: Staging::Temporary { path: temporary },
+            rows: 2,
+            bytes: 3,
+            partition,
+            stats: None,
+            is_rejected: false,
+        }
     }
 
     fn unstage(&self, name: &str) {
@@ -90,6 +98,7 @@ impl Table {
             may_exist: false,
             schema: self.def("t").schema,
             log: None,
+            rejected: None,
             rows: crate::planning::Rows::OfPlan,
             done: String::new(),
         }
@@ -103,6 +112,7 @@ impl Table {
             schema: Arc::new(Schema::new(vec![Field::new("ds", self.ds.clone(), true)])),
             partition_by: vec!["ds".to_owned()],
             options: Default::default(),
+            owner: String::new(),
         }
     }
 
@@ -118,7 +128,13 @@ impl Table {
             jobs: vec![format!("r-s{statement}-a1"), JOB.to_owned()],
             kind: PublishKind::Files,
         };
-        PublishEntry { record, state, create: create.map(|def| catalog::record(def, TableKind::Managed)), log: None }
+        PublishEntry {
+            record,
+            state,
+            create: create.map(|def| catalog::record(def, TableKind::Managed)),
+            log: None,
+            rejected: None,
+        }
     }
 
     fn files(&self) -> Vec<String> {
@@ -340,6 +356,7 @@ async fn a_new_tables_publish_makes_it_and_a_name_that_was_taken_meanwhile_does_
     let entry = PublishEntry {
         record: PublishRecord { remove: vec![], ..table.stopped(2, PublishState::Prepared, None).record },
         state: PublishState::Prepared,
+        rejected: None,
         create: Some(catalog::record(gone, TableKind::Managed)),
         log: None,
     };

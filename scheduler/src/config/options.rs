@@ -29,6 +29,8 @@ pub struct SchedulerOptions {
     pub shuffle: Option<Location>,
     /// A directory that executors on this machine also see, for the embedded engine.
     pub local_shuffle_dir: Option<PathBuf>,
+    /// Whether tables are looked after in runs that nobody asked for. The embedded engine ends with its one run instead.
+    pub upkeep: bool,
     /// Where the catalog and the journal of publishes are kept.
     pub store: StoreUrl,
     /// How object stores are reached.
@@ -87,6 +89,7 @@ impl SchedulerOptions {
                 warehouse: warehouse?,
                 shuffle: shuffle?,
                 local_shuffle_dir: None,
+                upkeep: true,
                 store: store?,
                 s3: s3?,
                 max_running_runs: max_running_runs?,

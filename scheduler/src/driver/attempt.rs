@@ -57,10 +57,11 @@ impl Driver {
     ) -> Result<(SessionState, Planned), Stop> {
         let defaults = Defaults::new(self.options.target_partitions, self.host.fleet_size(), spill);
         let mut effective = defaults.fill(&run.settings)?;
+        let planner = self.planner.acting_for(&run.user);
         let planning = async {
             match step {
-                Step::Sql(statement) => self.planner.plan(statement, &mut effective, ids).await,
-                Step::Plan(plan) => self.planner.plan_dataframe(plan, &mut effective, ids).await,
+                Step::Sql(statement) => planner.plan(statement, &mut effective, ids).await,
+                Step::Plan(plan) => planner.plan_dataframe(plan, &mut effective, ids).await,
             }
         };
         let planned = run.cancel.clone().run_until_cancelled(planning).await.ok_or(Stop::Cancelled)??;

@@ -19,10 +19,11 @@ mod settings;
 mod sink;
 mod spec;
 mod statement;
+mod upkeep;
 mod vacuum;
 mod write;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use selvedge_engine::session::Engine;
@@ -50,6 +51,8 @@ pub struct DriverOptions {
     pub preview_bytes: usize,
     /// How long a cancelled job may take to stop before the run ends without it.
     pub cancel_grace: Duration,
+    /// Whether runs that nobody asked for may follow others, to look after tables.
+    pub upkeep: bool,
 }
 
 /// Drives the runs of one scheduler.
@@ -61,6 +64,10 @@ pub struct Driver {
     book: Arc<RunBook>,
     metrics: Arc<Metrics>,
     publishes: Arc<Publishes>,
+    /// Itself, to submit what follows from a run.
+    me: Weak<Self>,
+    /// Taken by who looks whether something follows.
+    upkeep: tokio::sync::Mutex<()>,
 }
 
 impl Driver {
@@ -74,7 +81,17 @@ impl Driver {
         book: Arc<RunBook>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        Arc::new(Self { options, engine, host, planner, book, metrics, publishes })
+        Arc::new_cyclic(|me| Self {
+            options,
+            engine,
+            host,
+            planner,
+            book,
+            metrics,
+            publishes,
+            me: me.clone(),
+            upkeep: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Plans statements and data frames.

@@ -21,6 +21,7 @@ use crate::runs::{Turn, now_ms};
 /// A run that has been admitted.
 pub(super) struct OpenRun {
     pub(super) id: RunId,
+    pub(super) user: String,
     pub(super) settings: Settings,
     pub(super) sink: Option<ResultSink>,
     pub(super) cancel: CancellationToken,
@@ -86,9 +87,9 @@ impl Driver {
     }
 
     async fn drive(&self, turn: Turn, cancel: CancellationToken, spec: RunSpec) {
-        let RunSpec { id, settings, work, sink, .. } = spec;
+        let RunSpec { id, user, settings, work, sink, .. } = spec;
         let permit = cancel.run_until_cancelled(turn.come()).await.flatten();
-        let mut run = OpenRun { id, settings, sink, cancel };
+        let mut run = OpenRun { id, user, settings, sink, cancel };
         let outcome = match &permit {
             Some(_) => {
                 self.book.apply(&run.id, RunEvent::Started);

@@ -63,6 +63,8 @@ pub struct RunSpec {
     pub queue: String,
     /// Its parameters, defaults filled in.
     pub params: BTreeMap<String, String>,
+    /// Who asked for it, as the client said.
+    pub user: String,
     /// What was submitted.
     pub submission: Submission,
     /// As if `SET` at its start.
@@ -88,6 +90,7 @@ impl RunSpec {
             failure: None,
             params: self.params.clone(),
             cancel_requested: false,
+            user: self.user.clone(),
             submission: self.submission.clone(),
         }
     }

@@ -20,6 +20,7 @@ use selvedge_model::{Failure, Retry, StatementAttempt};
 
 use super::run::OpenRun;
 use super::statement::Done;
+use super::upkeep::Aftermath;
 use super::{Driver, Stop};
 use crate::ballista::{JobOutput, ResultPartition};
 use crate::commit::{self, Proven};
@@ -49,9 +50,12 @@ impl Driver {
         let (host, publishes) = (Arc::clone(&self.host), Arc::clone(&self.publishes));
         commit::sweep_later(host, publishes, publish_id(ids), write.location.clone(), job_id.clone());
         self.host.forget(&job_id).await;
-        let Some(written) = written? else {
+        let Some((written, aftermath)) = written? else {
             return Ok(Done { message: format!("table {} was there already", write.target), ..Done::default() });
         };
+        if let Some(aftermath) = aftermath {
+            self.optimize_later(aftermath);
+        }
         let message = self.with_unmet(run, ids, told(&write, written.rows_written));
         Ok(Done { written, message, ..Done::default() })
     }
@@ -78,7 +82,7 @@ impl Driver {
         state: SessionState,
         write: &PlannedWrite,
         rows: &mut Vec<ManifestRow>,
-    ) -> Result<Option<Counters>, Stop> {
+    ) -> Result<Option<(Counters, Option<Aftermath>)>, Stop> {
         let output = self.job(run, ids, state, write.plan.clone()).await?;
         let gathering = self.manifests(&output, rows);
         run.cancel.run_until_cancelled(gathering).await.ok_or(Stop::Cancelled)??;
@@ -88,10 +92,12 @@ impl Driver {
             return Err(Stop::Cancelled);
         }
         self.book.apply(&run.id, RunEvent::Publishing { index: ids.statement });
+        let aftermath = Aftermath::of(run, write, &proven)?;
         let began = Instant::now();
         let published = commit::publish(&self.publishes, write, publish_id(ids), proven).await;
         self.metrics.published(began.elapsed());
-        published.map_err(|failure| after_publish(failure).into())
+        let published = published.map_err(after_publish)?;
+        Ok(published.map(|counters| (counters, aftermath)))
     }
 
     async fn manifests(&self, output: &JobOutput, rows: &mut Vec<ManifestRow>) -> Result<(), Failure> {

@@ -45,6 +45,7 @@ impl Rehearsal {
             schema: write.schema.clone(),
             partition_by: write.partition_by.clone(),
             options: Default::default(),
+            owner: String::new(),
         };
         self.outputs.lock().push(def);
         Ok(())
@@ -60,7 +61,7 @@ impl Planner {
         let copy = self.engine.catalog().fork();
         let engine = self.engine.with_catalog(Arc::clone(&copy));
         let catalog = DurableCatalog::rehearsed(copy);
-        let planner = Planner { engine, catalog, rehearsal: Some(Arc::new(Rehearsal::default())) };
+        let planner = Planner { engine, catalog, rehearsal: Some(Arc::new(Rehearsal::default())), ..self.clone() };
         let mut settings = settings.clone();
         let mut problems = Vec::new();
         // Names that a failed statement would have made: not to be reported again by those that use them.

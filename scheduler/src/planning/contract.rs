@@ -10,13 +10,13 @@ use selvedge_engine::plan::{PlannedExpectation, with_contract};
 use selvedge_model::Failure;
 use selvedge_model::expectation::{Expectation, OnViolation, Rule, Stated};
 
-use super::{LogTarget, Planned, PlannedWrite, Planner, Rows};
+use super::{LogTarget, Planned, PlannedWrite, Planner, Rows, rejected};
 
 /// The statement with the expectations of the table that it writes to.
 ///
 /// # Errors
 /// `EXPECTATION_NOT_APPLICABLE` when one cannot be checked on what is written.
-pub(super) fn attach(planner: &Planner, state: &SessionState, planned: Planned) -> Result<Planned, Failure> {
+pub(super) async fn attach(planner: &Planner, state: &SessionState, planned: Planned) -> Result<Planned, Failure> {
     let mut write = match planned {
         Planned::Write(write) if write.rows != Rows::None => write,
         other => return Ok(other),
@@ -35,7 +35,11 @@ pub(super) fn attach(planner: &Planner, state: &SessionState, planned: Planned) 
         contract.push(planned);
     }
     if !contract.is_empty() {
+        let keeps = contract.iter().any(|planned| planned.stated().expectation.on_violation == OnViolation::Reject);
         write.plan = with_contract(write.plan, contract).map_err(|e| classify(&e))?;
+        if keeps && write.log.is_some() && !planner.is_rehearsal() {
+            write.rejected = Some(rejected::open(planner, &write).await?);
+        }
     }
     Ok(Planned::Write(write))
 }
@@ -68,8 +72,8 @@ pub(super) fn of_kind(expectation: Expectation, log: Option<&LogTarget>) -> Opti
         return None;
     }
     let on_violation = match expectation.on_violation {
-        OnViolation::Drop => OnViolation::Fail,
-        other => other,
+        OnViolation::Drop | OnViolation::Reject => OnViolation::Fail,
+        OnViolation::Fail | OnViolation::Warn => expectation.on_violation,
     };
     Some(Expectation { on_violation, ..expectation })
 }

@@ -39,7 +39,15 @@ pub(super) async fn table(context: &Context<'_>, create: &CreateTable) -> Result
         Some(_) => defaults::with_declared(context, &schema, &create.columns.columns, &partition_by)?,
         None => schema,
     };
-    let def = TableDef { name, format, location, schema, partition_by, options: BTreeMap::new() };
+    let def = TableDef {
+        name,
+        format,
+        location,
+        schema,
+        partition_by,
+        options: BTreeMap::new(),
+        owner: context.planner.user(),
+    };
     match format {
         Format::Delta => empty(context, create, def).await,
         _ => register(context, def, TableKind::Managed, create.if_not_exists, create.or_replace).await,
@@ -251,6 +259,7 @@ pub(super) async fn table_as(context: &Context<'_>, create: &CreateTableAs) -> R
         schema: schema.clone(),
         partition_by: partition_by.clone(),
         options: BTreeMap::new(),
+        owner: context.planner.user(),
     };
     let targets: Vec<_> = schema.fields().iter().cloned().zip(order.into_iter().map(Origin::Query)).collect();
     let input = assign::fit(source, &targets, &name.to_string())?;

@@ -62,7 +62,7 @@ impl Planner {
             None => Planned::Query { plan: source },
             Some(target) => Planned::from(self.write_dataframe(source, target, settings, (&job_id, &state)).await?),
         };
-        let planned = contract::attach(self, &state, planned)?;
+        let planned = contract::attach(self, &state, planned).await?;
         match &planned {
             Planned::Query { plan } | Planned::Analyze { plan } => adaptive::decide(&mut state, plan, settings)?,
             Planned::Write(write) => adaptive::decide(&mut state, &write.plan, settings)?,

@@ -22,7 +22,7 @@ pub(super) async fn create(context: &Context<'_>, create: &CreateExternalTable) 
         Format::Delta => adopt(context, create).await?,
         _ => resolve(context, create, format).await?,
     };
-    let def = TableDef { name, ..def };
+    let def = TableDef { name, owner: context.planner.user(), ..def };
     self::create::register(context, def, TableKind::External, create.if_not_exists, create.or_replace).await
 }
 
@@ -54,6 +54,7 @@ async fn adopt(context: &Context<'_>, create: &CreateExternalTable) -> Result<Ta
         schema: snapshot.schema().clone(),
         partition_by: snapshot.partition_by().to_vec(),
         options: BTreeMap::new(),
+        owner: String::new(),
     })
 }
 
@@ -77,7 +78,7 @@ async fn resolve(context: &Context<'_>, create: &CreateExternalTable, format: Fo
         (Err(failure), Some(schema)) if failure.code == "FILE_NOT_FOUND" && format == Format::Parquet => {
             let location = target::directory_only(location).map_err(|_| failure)?;
             let name = names::table(context.statement, &create.name)?;
-            return Ok(TableDef { name, format, location, schema, partition_by, options });
+            return Ok(TableDef { name, format, location, schema, partition_by, options, owner: String::new() });
         }
         // An earlier statement of the script will have put the files there.
         (Err(failure), _) if failure.code == "FILE_NOT_FOUND" => {

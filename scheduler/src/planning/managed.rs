@@ -30,6 +30,8 @@ pub struct LogTarget {
     pub base: Option<Arc<DeltaSnapshot>>,
     /// The partitions of the table that it reads.
     pub reads: PartitionSet,
+    /// Those in which it looks for the rows that it rewrites, and in no others of their rows.
+    pub searched: PartitionSet,
     /// The files whose rows it writes anew, when it is not an append or an overwrite.
     pub rewrites: Option<BTreeSet<String>>,
     /// Whether rows change, and are not only moved.
@@ -40,6 +42,14 @@ pub struct LogTarget {
     pub operation: Operation,
     /// What changes beside rows that are written.
     pub change: TableChange,
+}
+
+/// The files whose remaining rows a statement writes anew.
+pub(super) struct Rewritten {
+    /// Their paths.
+    pub files: BTreeSet<String>,
+    /// The partitions in which they were looked for.
+    pub searched: PartitionSet,
 }
 
 /// What a statement changes of a table beside the rows that it writes.
@@ -65,6 +75,7 @@ impl LogTarget {
         Self {
             base,
             reads: PartitionSet::none(),
+            searched: PartitionSet::none(),
             rewrites: None,
             changes_rows: true,
             replaces_columns: false,
@@ -95,8 +106,8 @@ impl LogTarget {
         Ok(Self { reads, ..Self::new(base, operation) })
     }
 
-    /// A change of rows that are there. `rewrites` are the files whose remaining rows `input` has; none when it only adds
-    /// some. `reads` are the partitions in which the rows were looked for.
+    /// A change of rows that are there, whose new ones `input` has: reading the table, apart from the files that are written
+    /// anew, in the partitions `reads`.
     ///
     /// # Errors
     /// `UNSUPPORTED_TABLE` or `APPEND_ONLY` when the table cannot be changed so.
@@ -104,12 +115,16 @@ impl LogTarget {
         base: Arc<DeltaSnapshot>,
         input: &LogicalPlan,
         reads: PartitionSet,
-        rewrites: Option<BTreeSet<String>>,
+        rewrites: Option<Rewritten>,
         operation: Operation,
     ) -> Result<Self, Failure> {
         let base = oldest_read(input, base)?;
         base.check_write(rewrites.is_some())?;
-        Ok(Self { reads, rewrites, ..Self::new(Some(base), operation) })
+        let (rewrites, searched) = match rewrites {
+            Some(Rewritten { files, searched }) => (Some(files), searched),
+            None => (None, PartitionSet::none()),
+        };
+        Ok(Self { reads, searched, rewrites, ..Self::new(Some(base), operation) })
     }
 
     /// A table that is made, with or without rows, in the place of `replaced` if there is one.

@@ -27,6 +27,7 @@ mod names;
 mod partition;
 mod query;
 mod refresh;
+mod rejected;
 mod resolve;
 mod show;
 mod statement;
@@ -42,6 +43,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use selvedge_engine::catalog::TableDef;
+use selvedge_engine::delta::DeltaSnapshot;
 use selvedge_engine::error::classify;
 use selvedge_engine::session::{Engine, Settings};
 use selvedge_engine::sql::ScriptStatement;
@@ -52,6 +54,7 @@ use selvedge_model::{Failure, StatementAttempt};
 use check::Rehearsal;
 pub use maintain::PlannedVacuum;
 pub use managed::{LogTarget, TableChange};
+pub(crate) use rejected::location_of as rejected_location;
 
 use crate::catalog::DurableCatalog;
 
@@ -117,6 +120,8 @@ pub struct PlannedWrite {
     pub schema: SchemaRef,
     /// What it does to the table's log, if there is one.
     pub log: Option<LogTarget>,
+    /// The table that keeps the rows which are left out, if they are kept.
+    pub rejected: Option<Arc<DeltaSnapshot>>,
     /// Whether there are rows to write.
     pub rows: Rows,
     /// What was done, for people; empty to tell the rows.
@@ -138,6 +143,7 @@ impl PlannedWrite {
             may_exist: false,
             schema: def.schema.clone(),
             log: Some(log),
+            rejected: None,
             rows: Rows::None,
             done: String::new(),
         })
@@ -166,12 +172,24 @@ pub struct Planner {
     catalog: Arc<DurableCatalog>,
     /// Set while a script is checked: what its statements would leave behind.
     rehearsal: Option<Arc<Rehearsal>>,
+    /// Who asks: what it makes is theirs.
+    user: Arc<str>,
 }
 
 impl Planner {
     /// A planner on the engine's catalog, which `catalog` changes.
     pub fn new(engine: Arc<Engine>, catalog: Arc<DurableCatalog>) -> Self {
-        Self { engine, catalog, rehearsal: None }
+        Self { engine, catalog, rehearsal: None, user: Arc::from("") }
+    }
+
+    /// The same for a user.
+    #[must_use]
+    pub fn acting_for(&self, user: &str) -> Self {
+        Self { user: Arc::from(user), ..self.clone() }
+    }
+
+    fn user(&self) -> String {
+        self.user.to_string()
     }
 
     /// Plans a statement. DDL is applied to the catalog, `SET` to `settings`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::sql::sqlparser::ast::ObjectName;
-use selvedge_engine::catalog::TableName;
+use selvedge_engine::catalog::{TableDef, TableName};
 use selvedge_engine::delta::{DEFAULT_KEY, DeltaTable};
 use selvedge_engine::error::nearest;
 use selvedge_engine::sql::Show;
@@ -38,11 +38,18 @@ fn tables(context: &Context<'_>, schema: Option<&str>) -> Result<Planned, Failur
     let mut rows = Vec::new();
     for name in names::in_schemas(context.planner).into_iter().filter(|n| schema.is_none_or(|s| s == n.schema)) {
         // Not by its provider: a view that can no longer be planned is listed, too, and so is a table that cannot be opened.
-        let location = context.planner.engine.catalog().table(&name).map(|def| def.location.to_string());
-        let kind = if location.is_some() { "table" } else { "view" };
-        rows.push(vec![name.schema, name.table, kind.to_owned(), location.unwrap_or_default()]);
+        rows.push(match context.planner.engine.catalog().table(&name) {
+            Some(TableDef { format, location, partition_by, owner, .. }) => {
+                let (kind, format, by) = ("table".to_owned(), format.to_string(), partition_by.join(", "));
+                vec![name.schema, name.table, kind, format, location.to_string(), by, owner]
+            }
+            None => {
+                let nothing = std::iter::repeat_n(String::new(), 4);
+                [name.schema, name.table, "view".to_owned()].into_iter().chain(nothing).collect()
+            }
+        });
     }
-    done(&["schema", "name", "kind", "location"], rows)
+    done(&["schema", "name", "kind", "format", "location", "partition_by", "owner"], rows)
 }
 
 fn schemas(context: &Context<'_>) -> Result<Planned, Failure> {

@@ -55,7 +55,7 @@ pub(super) fn session(planner: &Planner, settings: &Settings) -> Result<SessionS
 /// Plans a statement of any kind but `SET`, with what its table expects when it writes.
 pub(super) async fn dispatch(context: &Context<'_>, kind: &StatementKind) -> Result<Planned, Failure> {
     let planned = of_kind(context, kind).await?;
-    contract::attach(context.planner, &context.state, planned)
+    contract::attach(context.planner, &context.state, planned).await
 }
 
 async fn of_kind(context: &Context<'_>, kind: &StatementKind) -> Result<Planned, Failure> {

@@ -92,6 +92,7 @@ pub(super) fn write(
         may_exist: target.may_exist,
         schema: target.schema,
         log: target.log,
+        rejected: None,
         rows: Rows::OfPlan,
         done: target.done,
     })

@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{Admission, Admitted};
+use super::ids::RunIds;
 use super::log::{RunLine, RunLog};
 use super::now_ms;
 use super::page::{self, RunPage};
@@ -60,6 +61,7 @@ struct State {
 /// The runs this scheduler knows.
 pub struct RunBook {
     options: BookOptions,
+    ids: RunIds,
     state: Mutex<State>,
 }
 
@@ -105,7 +107,7 @@ impl RunBook {
             ended: VecDeque::new(),
             closed: false,
         };
-        Arc::new(Self { options, state: Mutex::new(state) })
+        Arc::new(Self { options, ids: RunIds::default(), state: Mutex::new(state) })
     }
 
     /// Records a run that waits for its turn.
@@ -184,6 +186,21 @@ impl RunBook {
     /// When there is no such run.
     pub fn get(&self, id: &RunId) -> Result<Arc<RunRecord>, Failure> {
         Ok(Arc::clone(&self.entry(id)?.record.borrow()))
+    }
+
+    /// An id for a run to come, greater than every one before.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn next_id(&self) -> Result<RunId, Failure> {
+        self.ids.next().map_err(|error| Failure::internal("INTERNAL", error.to_string()))
+    }
+
+    /// Whether a run of this job waits or runs.
+    pub fn has_open(&self, name: &str) -> bool {
+        let state = self.state.lock();
+        let mut records = state.runs.values().map(|entry| entry.record.borrow());
+        records.any(|record| record.name == name && !record.state.is_final())
     }
 
     /// Follows a run; the channel closes when the run is forgotten.

@@ -13,7 +13,6 @@ mod story;
 mod tests;
 
 pub use book::{BookOptions, RunBook, RunCounts, RunPermit, Turn};
-pub use ids::RunIds;
 pub use log::{Level, RunLine, RunLog};
 pub use page::{MAX_PAGE_SIZE, RunPage};
 

@@ -25,6 +25,7 @@ fn record(text: &str) -> RunRecord {
         failure: None,
         params: BTreeMap::new(),
         cancel_requested: false,
+        user: String::new(),
         submission: Default::default(),
     }
 }

@@ -58,8 +58,6 @@ pub struct TableRecord {
     pub def: TableDef,
     /// Whose its files are.
     pub kind: TableKind,
-    /// Who made it; empty while nobody has to say who they are.
-    pub owner: String,
 }
 
 /// A view.
@@ -136,6 +134,8 @@ pub struct PublishEntry {
     pub create: Option<TableRecord>,
     /// What it does to the table's log, if there is one.
     pub log: Option<LogChange>,
+    /// What it does to the log of the table that keeps rows which are left out, if there are some.
+    pub rejected: Option<LogChange>,
 }
 
 /// A table as it lasts: nothing in it changes its form with a library.
@@ -156,7 +156,7 @@ impl TryFrom<&TableRecord> for StoredTable {
     type Error = StoreError;
 
     fn try_from(table: &TableRecord) -> Result<Self, StoreError> {
-        let TableRecord { def, kind, owner } = table;
+        let TableRecord { def, kind } = table;
         let columns = columns::to_json(&def.schema)
             .map_err(|why| StoreError::Unstorable { what: format!("table {}", def.name), why })?;
         Ok(Self {
@@ -168,7 +168,7 @@ impl TryFrom<&TableRecord> for StoredTable {
             columns,
             partition_by: def.partition_by.clone(),
             options: def.options.clone(),
-            owner: owner.clone(),
+            owner: def.owner.clone(),
         })
     }
 }
@@ -184,7 +184,7 @@ impl TryFrom<StoredTable> for TableRecord {
         let schema = columns::from_json(&stored.columns).map_err(corrupt)?;
         let kind = stored.kind.parse().map_err(corrupt)?;
         let StoredTable { partition_by, options, owner, .. } = stored;
-        Ok(Self { def: TableDef { name, format, location, schema, partition_by, options }, kind, owner })
+        Ok(Self { def: TableDef { name, format, location, schema, partition_by, options, owner }, kind })
     }
 }
 
@@ -195,13 +195,16 @@ pub(super) struct StoredPlan {
     pub create: Option<StoredTable>,
     #[serde(default)]
     pub log: Option<LogChange>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<LogChange>,
 }
 
 impl StoredPlan {
     /// The plan of an entry as JSON.
     pub fn encode(entry: &PublishEntry) -> Result<String, StoreError> {
         let create = entry.create.as_ref().map(StoredTable::try_from).transpose()?;
-        let plan = Self { record: entry.record.clone(), create, log: entry.log.clone() };
+        let (log, rejected) = (entry.log.clone(), entry.rejected.clone());
+        let plan = Self { record: entry.record.clone(), create, log, rejected };
         let what = || format!("the publish of {}", entry.record.id);
         serde_json::to_string(&plan).map_err(|e| StoreError::Unstorable { what: what(), why: e.to_string() })
     }
@@ -209,8 +212,9 @@ impl StoredPlan {
     /// The inverse of [`Self::encode`].
     pub fn decode(plan: &str, state: &str) -> Result<PublishEntry, StoreError> {
         let corrupt = |why: String| StoreError::corrupt("a publish", why);
-        let Self { record, create, log } = serde_json::from_str(plan).map_err(|e| corrupt(e.to_string()))?;
+        let Self { record, create, log, rejected } = serde_json::from_str(plan).map_err(|e| corrupt(e.to_string()))?;
         let state = state.parse::<PublishState>().map_err(|e| corrupt(e.to_string()))?;
-        Ok(PublishEntry { record, state, create: create.map(TableRecord::try_from).transpose()?, log })
+        let create = create.map(TableRecord::try_from).transpose()?;
+        Ok(PublishEntry { record, state, create, log, rejected })
     }
 }

@@ -28,8 +28,9 @@ fn table(name: &str) -> TableRecord {
         schema: Arc::new(Schema::new(fields)),
         partition_by: vec!["ds".to_owned()],
         options: BTreeMap::from([("header".to_owned(), "true".to_owned())]),
+        owner: "etl".to_owned(),
     };
-    TableRecord { def, kind: TableKind::External, owner: "etl".to_owned() }
+    TableRecord { def, kind: TableKind::External }
 }
 
 fn view(name: &str) -> ViewRecord {
@@ -42,12 +43,20 @@ fn entry(run: &str, create: Option<TableRecord>) -> PublishEntry {
     let record = PublishRecord {
         id: PublishId { run: run.parse().unwrap(), statement: 3 },
         location: "s3://lake/orders/".into(),
-        publish: vec![StagedFile { path: "orders/x".into(), staging, rows: 1, bytes: 2, partition, stats: None }],
+        publish: vec![StagedFile {
+            path: "orders/x".into(),
+            staging,
+            rows: 1,
+            bytes: 2,
+            partition,
+            stats: None,
+            is_rejected: false,
+        }],
         remove: vec!["orders/old".into()],
         jobs: vec![format!("{run}-s3-a1")],
         kind: PublishKind::Files,
     };
-    PublishEntry { record, state: PublishState::Prepared, create, log: None }
+    PublishEntry { record, state: PublishState::Prepared, create, log: None, rejected: None }
 }
 
 fn put(table: TableRecord) -> CatalogChange {

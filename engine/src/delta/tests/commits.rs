@@ -147,7 +147,7 @@ async fn what_was_read_or_is_rewritten_must_still_be_so() {
     let old = bench.latest().await.files().await.unwrap()[0].path.clone();
     bench.append("b", Some("1"), 10..20).await;
     let write = DeltaWrite::Rewrite([old.clone()].into());
-    let delete = CommitRequest { reads: part("1"), ..bench.request("c", 1, write.clone(), vec![]) };
+    let delete = CommitRequest { searched: part("1"), ..bench.request("c", 1, write.clone(), vec![]) };
     let clash = rerun(bench.commit(&delete).await.unwrap_err());
     assert_eq!((clash.version, clash.run.as_deref()), (2, Some("run of b")));
     assert_eq!(clash.reason, ClashReason::ReadChanged { partition: Some(key("1")) });

@@ -51,6 +51,7 @@ impl Bench {
         let adds = after.iter().filter(|f| lacks(&before, f)).map(AddFile::of_file).collect();
         CommitRequest {
             reads: PartitionSet::everything(),
+            searched: PartitionSet::none(),
             ..self.request(app_id, now.version(), DeltaWrite::Restore(removed), adds)
         }
     }
@@ -159,6 +160,7 @@ async fn columns_and_properties_are_changed_by_what_lasts_in_the_journal() {
             base_version: base,
             write: DeltaWrite::Append,
             reads: PartitionSet::none(),
+            searched: PartitionSet::none(),
             changes_rows: false,
             columns,
             properties: properties.iter().map(|(k, v)| ((*k).to_owned(), v.map(str::to_owned))).collect(),

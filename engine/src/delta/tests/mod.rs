@@ -142,6 +142,7 @@ impl Bench {
             base_version,
             write,
             reads: PartitionSet::none(),
+            searched: PartitionSet::none(),
             adds,
             changes_rows: true,
             metadata: None,
@@ -171,6 +172,7 @@ impl Bench {
             schema: schema(),
             partition_by: vec!["ds".into()],
             options: Default::default(),
+            owner: String::new(),
         };
         self.engine.catalog().create_table(def, true, false).unwrap();
         SessionContext::new_with_state(self.engine.session(&Settings::new()).unwrap())

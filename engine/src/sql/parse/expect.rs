@@ -13,7 +13,7 @@ use super::front::{Front, found};
 use super::problem::Problem;
 
 const FORMS: &str = "EXPECT name ON t CHECK (a > 0), ROWS >= 1, ROWS BETWEEN 1 AND 9 or FRESH at WITHIN INTERVAL '1 day', \
-                     then FAIL, WARN or DROP.";
+                     then FAIL, WARN, DROP or DROP INTO REJECTED.";
 
 impl Front {
     /// Parses an `EXPECT`.
@@ -94,7 +94,18 @@ impl Front {
             let cause = "DROP leaves out the rows that violate a CHECK; this is about all rows together";
             return Err(Problem::unsupported(cause, token.span.start).with_hint("Write FAIL or WARN."));
         }
-        Ok(on_violation)
+        if on_violation != OnViolation::Drop || !self.parser.parse_keyword(Keyword::INTO) {
+            return Ok(on_violation);
+        }
+        let token = self.parser.next_token();
+        match word(&token).as_str() {
+            "REJECTED" => Ok(OnViolation::Reject),
+            _ => {
+                let cause = format!("expected REJECTED after DROP INTO, found {}", found(&token));
+                let hint = "DROP INTO REJECTED keeps the rows in the table's own t__rejected, and in no other.";
+                Err(Problem::syntax(cause, token.span.start).with_hint(hint))
+            }
+        }
     }
 
     /// Parses what stands behind `DROP EXPECT`.

@@ -21,7 +21,7 @@ use super::update::filtered;
 pub(super) struct Candidates {
     pub files: Vec<DeltaFile>,
     /// The partitions of the table that were looked at.
-    pub reads: PartitionSet,
+    pub searched: PartitionSet,
     /// Whether every row of every file is wanted.
     pub is_whole: bool,
 }
@@ -43,17 +43,17 @@ impl Candidates {
     /// The files that may hold rows of `probe`, which reads the table and keeps the rows that are wanted.
     pub async fn find(state: &SessionState, version: &DeltaTable, probe: &LogicalPlan) -> Result<Self, Failure> {
         let optimized = state.optimize(probe).map_err(|e| classify(&e))?;
-        let reads = partitions_read(&optimized, version.snapshot().location()).map_err(|e| classify(&e))?;
+        let searched = partitions_read(&optimized, version.snapshot().location()).map_err(|e| classify(&e))?;
         let found = scan_of(&optimized)?;
         // Nothing is read when the optimizer has seen that nothing can be wanted.
-        let Some(filters) = found.filters else { return Ok(Self { files: vec![], reads, is_whole: false }) };
+        let Some(filters) = found.filters else { return Ok(Self { files: vec![], searched, is_whole: false }) };
         let filters: Vec<Expr> = unnormalize_cols(filters.iter().flat_map(split_conjunction).cloned());
         let decided = |filter: &Expr| version.decided_by_partitions(filter) && !has_subquery(filter);
         let is_whole = found.is_plain && filters.iter().all(decided);
         // What a subquery answers is not known before it runs.
         let known: Vec<Expr> = filters.into_iter().filter(|filter| !has_subquery(filter)).collect();
         let files = version.wanted_files(state, &known).await.map_err(|e| classify(&e))?;
-        Ok(Self { files, reads, is_whole })
+        Ok(Self { files, searched, is_whole })
     }
 
     /// How many rows the files have, when the log says.

@@ -35,7 +35,7 @@ pub(in super::super) async fn delete(context: &Context<'_>, delete: &Delete) -> 
     }
     let text = delete.condition.as_ref().map_or_else(|| "true".to_owned(), ToString::to_string);
     let mut operation = managed::operation("DELETE", [("predicate", json!(text))]);
-    let (files, reads) = (&candidates.files, candidates.reads.clone());
+    let (files, searched) = (&candidates.files, candidates.searched.clone());
     let rows = candidates.scanned_by(planned.target, version)?;
     let is_whole = candidates.is_whole;
     let rows = match condition {
@@ -54,7 +54,7 @@ pub(in super::super) async fn delete(context: &Context<'_>, delete: &Delete) -> 
         (true, None) => format!("{} taken out of {label}", counted(files.len(), "file")),
         (false, _) => format!("rows deleted from {label}: {} written anew", counted(files.len(), "file")),
     };
-    let write = changed.rewrite(context, rows, Rewrite { base, files, reads, operation, done })?;
+    let write = changed.rewrite(context, rows, Rewrite { base, files, searched, operation, done })?;
     Ok(Planned::from(match (is_whole, candidates.rows()) {
         (true, _) => PlannedWrite { rows: Rows::None, ..write },
         (false, Some(before)) => PlannedWrite { rows: Rows::Remaining { before }, ..write },

@@ -75,9 +75,9 @@ pub(in super::super) async fn merge(context: &Context<'_>, merge: &Merge) -> Res
     let probe = probe(target.clone(), source.clone(), &condition, &clauses)?;
     let candidates = Candidates::find(&context.state, version, &probe).await?;
     let rows = pairs.merged(candidates.scanned_by(target, version)?, source)?;
-    let (files, reads) = (&candidates.files, candidates.reads.clone());
+    let (files, searched) = (&candidates.files, candidates.searched.clone());
     let done = format!("merged into {}: {} written anew", changed.def.name, counted(files.len(), "file"));
-    changed.rewrite(context, rows, Rewrite { base, files, reads, operation, done }).map(Planned::from)
+    changed.rewrite(context, rows, Rewrite { base, files, searched, operation, done }).map(Planned::from)
 }
 
 /// The source, which must have a name that its columns can be told from the table's by.

@@ -29,6 +29,7 @@ use selvedge_model::commit::WriteKind;
 use selvedge_model::delta::PartitionSet;
 use selvedge_model::{Failure, Place};
 
+use super::managed::Rewritten;
 use super::statement::Context;
 use super::target::{self, Target};
 use super::{LogTarget, PlannedWrite, insert, managed, names};
@@ -89,11 +90,12 @@ impl<'a> Changed<'a> {
         self.write(context, rows, log.map_err(|f| f.at(self.place.clone()))?, String::new())
     }
 
-    /// A write of what becomes of the rows of `files`. `reads` are the partitions in which they were found.
+    /// A write of what becomes of the rows of files.
     fn rewrite(&self, context: &Context<'_>, rows: LogicalPlan, rewrite: Rewrite<'_>) -> Result<PlannedWrite, Failure> {
-        let Rewrite { base, files, reads, operation, done } = rewrite;
-        let reads = reads.union(managed::reads(&rows, base.location(), &context.state)?);
-        let log = LogTarget::change(Arc::clone(base), &rows, reads, Some(paths(files)), measured(operation, files));
+        let Rewrite { base, files, searched, operation, done } = rewrite;
+        let reads = managed::reads(&rows, base.location(), &context.state)?;
+        let rewritten = Rewritten { files: paths(files), searched };
+        let log = LogTarget::change(Arc::clone(base), &rows, reads, Some(rewritten), measured(operation, files));
         self.write(context, rows, log.map_err(|f| f.at(self.place.clone()))?, done)
     }
 
@@ -115,7 +117,8 @@ impl<'a> Changed<'a> {
 struct Rewrite<'a> {
     base: &'a Arc<DeltaSnapshot>,
     files: &'a [DeltaFile],
-    reads: PartitionSet,
+    /// The partitions in which the files were looked for.
+    searched: PartitionSet,
     operation: Operation,
     done: String,
 }

@@ -55,9 +55,9 @@ pub(in super::super) async fn update(context: &Context<'_>, update: &Update) -> 
     let rows = updated(&changed, rows, condition, &values)?;
     let text = update.condition.as_ref().map_or_else(|| "true".to_owned(), ToString::to_string);
     let operation = managed::operation("UPDATE", [("predicate", json!(text))]);
-    let (files, reads) = (&candidates.files, candidates.reads.clone());
+    let (files, searched) = (&candidates.files, candidates.searched.clone());
     let done = format!("rows of {label} updated: {} written anew", counted(files.len(), "file"));
-    changed.rewrite(context, rows, Rewrite { base, files, reads, operation, done }).map(Planned::from)
+    changed.rewrite(context, rows, Rewrite { base, files, searched, operation, done }).map(Planned::from)
 }
 
 /// `rows` with the new values where the condition holds, as the table has them.

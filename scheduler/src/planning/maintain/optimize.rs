@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable as _, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, ExprWithAlias};
 use selvedge_engine::delta::{DeltaFile, DeltaFiles, DeltaTable, VersionSpec};
 use selvedge_engine::error::classify;
+use selvedge_engine::plan::simplifier;
 use selvedge_model::Failure;
 use selvedge_model::commit::WriteKind;
 use selvedge_model::compaction::{SizedFile, choose};
@@ -99,8 +100,10 @@ fn filter(context: &Context<'_>, expr: &SqlExpr, schema: &SchemaRef, partition_b
             },
         );
     }
+    let simplifier = simplifier(&context.state, &columns);
+    let filter = simplifier.coerce(filter, &columns).map_err(fail)?;
     match filter.get_type(&columns).map_err(fail)? {
-        DataType::Boolean => Ok(filter),
+        DataType::Boolean => simplifier.simplify(filter).map_err(fail),
         other => refused(format!("the condition of OPTIMIZE is {other}, not true or false"), String::new()),
     }
 }

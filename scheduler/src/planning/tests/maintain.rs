@@ -60,6 +60,7 @@ impl Made {
             base_version: now.version(),
             write,
             reads: PartitionSet::none(),
+            searched: PartitionSet::none(),
             adds,
             changes_rows: true,
             metadata,

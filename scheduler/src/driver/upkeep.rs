@@ -1,0 +1,196 @@
+//! Upkeep that nobody asked for: a write that leaves many small files in a partition of a managed table is followed by an
+//! `OPTIMIZE` of it. When that is due, `selvedge_model::compaction` says.
+//!
+//! It is a run of its own, that is seen, waits its turn and fails like any other, so that the write's own run need not wait
+//! for it and is none the worse when it fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use selvedge_engine::delta::{AddFile, DeltaSnapshot};
+use selvedge_engine::session::Settings;
+use selvedge_engine::sql::prepare;
+use selvedge_model::commit::WriteKind;
+use selvedge_model::compaction::{SizedFile, crowded};
+use selvedge_model::delta::PartitionKey;
+use selvedge_model::run::Submission;
+use selvedge_model::{Failure, RunId};
+
+use super::run::OpenRun;
+use super::{Driver, RunSpec, Work};
+use crate::commit::Proven;
+use crate::planning::PlannedWrite;
+use crate::runs::{Level, RunLine, now_ms};
+
+/// Partitions that an `OPTIMIZE` names; of more than these it takes the whole table.
+const NAMED_PARTITIONS: usize = 100;
+
+/// What a write leaves in a managed table, as far as small files matter.
+#[derive(Debug)]
+pub(super) struct Aftermath {
+    run: RunId,
+    settings: Settings,
+    table: String,
+    partition_by: Vec<String>,
+    /// The version whose files are there beside those that were written; none when it left none of them.
+    base: Option<Arc<DeltaSnapshot>>,
+    /// Files of that version which are gone.
+    gone: BTreeSet<String>,
+    written: Vec<SizedFile>,
+    /// Small files of a partition that are too many.
+    many: usize,
+}
+
+impl Aftermath {
+    /// None when nothing may follow from the write: it is not to a managed table, or it is an `OPTIMIZE` itself.
+    ///
+    /// # Errors
+    /// When a file's partition is none of the table's, which publishing would find, too.
+    pub(super) fn of(run: &OpenRun, write: &PlannedWrite, proven: &Proven) -> Result<Option<Self>, Failure> {
+        let (Some(log), Some(many)) = (&write.log, run.settings.auto_optimize_files()) else { return Ok(None) };
+        if !log.changes_rows || proven.files().is_empty() {
+            return Ok(None);
+        }
+        let sized = |file| {
+            let add = AddFile::of_staged(&write.location, &write.schema, &write.partition_by, file)?;
+            Ok(SizedFile { path: add.path, partition: add.partition, bytes: add.bytes })
+        };
+        let keeps_others = log.rewrites.is_some() || write.kind == WriteKind::Append;
+        Ok(Some(Self {
+            run: run.id.clone(),
+            settings: run.settings.clone(),
+            table: write.target.clone(),
+            partition_by: write.partition_by.clone(),
+            base: log.base.clone().filter(|_| keeps_others && !log.replaces_columns),
+            gone: log.rewrites.clone().unwrap_or_default(),
+            written: proven.files().iter().map(sized).collect::<Result<_, Failure>>()?,
+            many,
+        }))
+    }
+
+    /// The partitions that are worth compacting now.
+    async fn crowded(&self) -> Result<BTreeSet<PartitionKey>, Failure> {
+        let touched: BTreeSet<PartitionKey> = self.written.iter().map(|file| file.partition.clone()).collect();
+        let others = match &self.base {
+            Some(base) => base.files().await?,
+            None => Arc::default(),
+        };
+        let others: Vec<SizedFile> = others
+            .iter()
+            .filter(|file| touched.contains(&file.key) && !self.gone.contains(&file.path))
+            .map(|file| SizedFile { path: file.path.clone(), partition: file.key.clone(), bytes: file.bytes })
+            .collect();
+        Ok(crowded(others.iter().chain(&self.written), &touched, self.settings.target_file_bytes(), self.many))
+    }
+}
+
+impl Driver {
+    /// Sees to it in the background that what a write has left is compacted, if need be.
+    pub(super) fn optimize_later(&self, aftermath: Aftermath) {
+        let Some(driver) = self.me.upgrade().filter(|_| self.options.upkeep) else { return };
+        // Boxed: the run that this submits may come here again.
+        let looking = async move {
+            // The files of a large table take memory: of one at a time.
+            let _turn = driver.upkeep.lock().await;
+            let name = format!("optimize {}", aftermath.table);
+            match aftermath.crowded().await {
+                Ok(partitions) if partitions.is_empty() || driver.book.has_open(&name) => {}
+                Ok(partitions) => driver.submit_optimize(name, &aftermath, &partitions),
+                Err(failure) => {
+                    tracing::warn!(table = aftermath.table, %failure, "cannot tell whether a table is worth compacting");
+                }
+            }
+        };
+        tokio::spawn(looking.boxed());
+    }
+
+    fn submit_optimize(self: &Arc<Self>, name: String, aftermath: &Aftermath, partitions: &BTreeSet<PartitionKey>) {
+        let Aftermath { run, table, .. } = aftermath;
+        match self.optimize_spec(name, aftermath, partitions).and_then(|spec| self.submit(spec)) {
+            Ok(id) => {
+                tracing::info!(%run, table, optimize = %id, partitions = partitions.len(), "compacting small files");
+                let message = format!("Run {id} follows, to compact the small files of {table}");
+                let line = RunLine {
+                    time_ms: now_ms(),
+                    level: Level::Info,
+                    message,
+                    statement: 0,
+                    task: None,
+                    executor: String::new(),
+                };
+                self.book.tell(run, line);
+            }
+            // The next write to the table comes here again.
+            Err(failure) => tracing::warn!(%run, table, %failure, "small files of a table are not compacted now"),
+        }
+    }
+
+    fn optimize_spec(
+        &self,
+        name: String,
+        aftermath: &Aftermath,
+        partitions: &BTreeSet<PartitionKey>,
+    ) -> Result<RunSpec, Failure> {
+        let record = self.book.get(&aftermath.run)?;
+        let sql = optimize(&aftermath.table, &aftermath.partition_by, partitions);
+        let script = prepare(&sql, &BTreeMap::new())?;
+        Ok(RunSpec {
+            id: self.book.next_id()?,
+            name,
+            queue: record.queue.clone(),
+            params: BTreeMap::new(),
+            user: record.user.clone(),
+            submission: Submission {
+                script: sql,
+                file_name: String::new(),
+                settings: aftermath.settings.entries().clone(),
+            },
+            settings: aftermath.settings.clone(),
+            work: Work::Script(script.statements),
+            sink: None,
+        })
+    }
+}
+
+/// The statement that compacts these partitions.
+fn optimize(table: &str, partition_by: &[String], partitions: &BTreeSet<PartitionKey>) -> String {
+    let whole = format!("OPTIMIZE {table}");
+    if partition_by.is_empty() || partitions.len() > NAMED_PARTITIONS {
+        return whole;
+    }
+    let one = |key: &PartitionKey| -> String {
+        let terms = partition_by.iter().zip(key).map(|(column, value)| {
+            let column = format!("\"{}\"", column.replace('"', "\"\""));
+            match value {
+                Some(value) => format!("{column} = '{}'", value.replace('\'', "''")),
+                None => format!("{column} IS NULL"),
+            }
+        });
+        format!("({})", terms.collect::<Vec<_>>().join(" AND "))
+    };
+    let sql = format!("{whole} WHERE {}", partitions.iter().map(one).collect::<Vec<_>>().join(" OR "));
+    // A value must not be taken for a template.
+    if ["{{", "{%", "{#"].iter().any(|opens| sql.contains(opens)) { whole } else { sql }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_statement_names_the_partitions_unless_they_are_many_or_odd() {
+        let by = ["ds".to_owned(), "Who's".to_owned()];
+        let key = |a: &str, b: Option<&str>| vec![Some(a.to_owned()), b.map(str::to_owned)];
+        let two = BTreeSet::from([key("2026-01-01", Some("it's")), key("2026-01-02", None)]);
+        let sql = "OPTIMIZE public.t WHERE (\"ds\" = '2026-01-01' AND \"Who's\" = 'it''s') OR \
+                   (\"ds\" = '2026-01-02' AND \"Who's\" IS NULL)";
+        assert_eq!(optimize("public.t", &by, &two), sql);
+        assert_eq!(prepare(sql, &BTreeMap::new()).unwrap().statements.len(), 1);
+        assert_eq!(optimize("public.t", &[], &BTreeSet::from([vec![]])), "OPTIMIZE public.t");
+        let odd = BTreeSet::from([key("{{ now }}", None)]);
+        assert_eq!(optimize("public.t", &by, &odd), "OPTIMIZE public.t");
+        let many: BTreeSet<PartitionKey> = (0..=NAMED_PARTITIONS).map(|i| key(&i.to_string(), None)).collect();
+        assert_eq!(optimize("public.t", &by, &many), "OPTIMIZE public.t");
+    }
+}
