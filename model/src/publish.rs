@@ -139,7 +139,8 @@ pub enum Action {
     Remove,
     /// Make the version of the log that names the files, unless it is there.
     Commit,
-    /// Append the rows that were left out to the table that keeps them, clear the staging, then forget the record.
+    /// Append the rows that were left out to the table that keeps them, put `_SUCCESS` if it is wanted, clear the staging, then
+    /// forget the record.
     Close,
     /// Throw away what is staged, remove what became visible, then forget the record.
     TakeBack,
@@ -174,6 +175,9 @@ pub struct PublishRecord {
     /// What makes the files visible.
     #[serde(default)]
     pub kind: PublishKind,
+    /// Whether an empty `_SUCCESS` says at the end that all is there.
+    #[serde(default)]
+    pub marks_success: bool,
 }
 
 impl PublishRecord {

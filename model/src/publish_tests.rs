@@ -253,6 +253,7 @@ fn only_files_named_by_the_write_itself_are_taken_back() {
         remove: vec![],
         jobs: vec!["r1-s2-a1".into()],
         kind: PublishKind::Files,
+        marks_success: false,
     };
     assert_eq!(record.withdrawable(), ["t/r1-s2-a1-0.parquet"]);
     assert_eq!(record.id.to_string(), "statement 2 of run r1");

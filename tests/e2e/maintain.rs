@@ -126,6 +126,47 @@ fn many_small_files_are_compacted_by_a_run_that_follows() {
 }
 
 #[test]
+fn columns_go_by_name_and_new_ones_are_taken_when_asked() {
+    let _turn = heavy();
+    let (table, location) = place("evolving");
+    execute(&format!(
+        "CREATE TABLE {table} (id BIGINT NOT NULL, n INT DEFAULT 5, p VARCHAR) PARTITIONED BY (p) LOCATION '{location}';
+         INSERT INTO {table} BY NAME SELECT 'a' AS p, 1 AS id;
+         INSERT OVERWRITE {table} PARTITION (p = 'b') BY NAME SELECT * FROM (VALUES (2, 3)) AS v(n, id)"
+    ));
+    refused(&format!("INSERT INTO {table} BY NAME SELECT 4 AS id, 'a' AS p, 1.5 AS price"), "COLUMN_NOT_FOUND");
+    // A script knows the new columns from the statement on that brings them.
+    execute(&format!(
+        "INSERT WITH SCHEMA EVOLUTION INTO {table} BY NAME
+           SELECT 5 AS id, 'a' AS p, CAST(1.5 AS DECIMAL(9, 2)) AS price, 'new' AS \"Note\";
+         INSERT INTO {table} (id, p, price) VALUES (6, 'a', 2)"
+    ));
+    let sql = "SELECT id, n, p, CAST(price AS VARCHAR), \"Note\" FROM t ORDER BY id";
+    let expected =
+        [["1", "5", "a", "", ""], ["3", "2", "b", "", ""], ["5", "5", "a", "1.50", "new"], ["6", "5", "a", "2.00", ""]];
+    assert_eq!(read_back(sql, &location), expected);
+    assert_eq!(query(&sql.replace("FROM t", &format!("FROM {table}"))), expected);
+    assert_eq!(read_at("SELECT count(*) FROM t", &location, 2), [["2"]]);
+    refused(
+        &format!("INSERT WITH SCHEMA EVOLUTION INTO {table} BY NAME SELECT 7 AS id, 'a' AS p, 1 AS \"PRICE\""),
+        "DUPLICATE_COLUMN",
+    );
+    refused(&format!("INSERT WITH SCHEMA EVOLUTION INTO {table} SELECT 7, 1, 'a'"), "SYNTAX_ERROR");
+    // Two at once that each bring a column of their own.
+    std::thread::scope(|scope| {
+        for name in ["x", "y"] {
+            let table = &table;
+            scope.spawn(move || {
+                execute(&format!(
+                    "INSERT WITH SCHEMA EVOLUTION INTO {table} BY NAME SELECT 8 AS id, 'c' AS p, 1 AS {name}"
+                ));
+            });
+        }
+    });
+    assert_eq!(query(&format!("SELECT sum(x), sum(y) FROM {table} WHERE id = 8")), [["1", "1"]]);
+}
+
+#[test]
 fn appends_beside_optimize_lose_nothing() {
     let _turn = heavy();
     let (table, location) = place("busy");

@@ -61,6 +61,12 @@ fn insert_into_appends() {
     execute(&format!("INSERT INTO {table} (region, n_nationkey) SELECT 'ASIA', 101;"));
     let row = read_back("SELECT n_name IS NULL FROM t WHERE n_nationkey = 101 AND region = 'ASIA'", &location);
     assert_eq!(row.rows, [["true"]]);
+    // Those who wait for it get a marker, if that was asked for.
+    let marker = format!("{table}/_SUCCESS");
+    let marked = || S3.keys(BUCKET, &table).unwrap().contains(&marker);
+    assert!(!marked());
+    execute(&format!("SET selvedge.write.success_file = true; INSERT INTO {table} SELECT 102, 'LEMURIA', 'AFRICA'"));
+    assert!(marked(), "{:?}", S3.keys(BUCKET, &table));
 }
 
 #[test]

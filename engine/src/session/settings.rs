@@ -22,6 +22,7 @@ const TARGET_FILE_BYTES: &str = "selvedge.write.target_file_bytes";
 const COMPRESSION: &str = "selvedge.write.compression";
 const ADAPTIVE: &str = "selvedge.planner.adaptive";
 const TARGET_PARTITIONS: &str = "selvedge.planner.target_partitions";
+const SUCCESS_FILE: &str = "selvedge.write.success_file";
 const AUTO_OPTIMIZE_FILES: &str = "selvedge.write.auto_optimize_files";
 const SHORT_RETENTION: &str = "selvedge.vacuum.allow_short_retention";
 const HASH_JOIN_BUILD_BYTES: &str = "selvedge.planner.hash_join_build_bytes";
@@ -42,7 +43,7 @@ struct Known {
     expected: &'static str,
 }
 
-static KNOWN: [Known; 7] = [
+static KNOWN: [Known; 8] = [
     Known {
         key: TARGET_FILE_BYTES,
         description: "Size that written files are cut at",
@@ -85,6 +86,13 @@ static KNOWN: [Known; 7] = [
         default: None,
         normal: |v| ByteSize::from_str(v).ok().map(|size| size.as_u64().to_string()),
         expected: "a size: 256MiB, or 0 to sort always",
+    },
+    Known {
+        key: SUCCESS_FILE,
+        description: "Whether a write of plain files ends with an empty _SUCCESS in the directory",
+        default: Some("false"),
+        normal: |v| v.to_lowercase().parse::<bool>().ok().map(|b| b.to_string()),
+        expected: "true or false",
     },
     Known {
         key: SHORT_RETENTION,
@@ -160,6 +168,11 @@ impl Settings {
     /// Small files of a partition from which on an `OPTIMIZE` of it follows a write by itself; none when it never does.
     pub fn auto_optimize_files(&self) -> Option<usize> {
         Some(self.parsed(AUTO_OPTIMIZE_FILES).unwrap_or(DEFAULT_AUTO_OPTIMIZE_FILES)).filter(|files| *files > 0)
+    }
+
+    /// Whether a write of plain files ends with an empty `_SUCCESS` in the directory.
+    pub fn success_file(&self) -> bool {
+        self.parsed(SUCCESS_FILE).unwrap_or(false)
     }
 
     /// Whether plans are adapted while they run, when the script says.

@@ -250,8 +250,12 @@ pub struct PartitionItem {
 pub struct Insert {
     /// The table.
     pub table: ObjectName,
-    /// The columns that the query's columns are for; none are named when they go by position.
+    /// The columns that the query's columns are for; none are named when they go by position or by name.
     pub columns: Vec<Ident>,
+    /// Whether the query's columns are for those of their name.
+    pub by_name: bool,
+    /// Whether the table gets the columns of the query that it lacks.
+    pub evolves: bool,
     /// Whether what is there is replaced.
     pub overwrite: bool,
     /// The `PARTITION` clause.

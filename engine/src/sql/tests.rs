@@ -62,6 +62,8 @@ fn every_form_is_recognised() {
         ("DROP SCHEMA m CASCADE", "DROP SCHEMA", "m"),
         ("INSERT INTO t VALUES (1)", "INSERT INTO", "t"),
         ("INSERT INTO TABLE t (a, b) SELECT 1, 2", "INSERT INTO", "t"),
+        ("INSERT INTO t BY NAME SELECT 1 AS a", "INSERT INTO", "t"),
+        ("insert with schema evolution overwrite t partition (p = 1) by name select 1 as a", "INSERT OVERWRITE", "t"),
         ("INSERT OVERWRITE TABLE t PARTITION (ds = '2026-01-01', region) SELECT 1", "INSERT OVERWRITE", "t"),
         ("INSERT OVERWRITE t WITH a AS (SELECT 1) SELECT * FROM a", "INSERT OVERWRITE", "t"),
         ("DELETE FROM m.t", "DELETE FROM", "m.t"),
@@ -144,6 +146,12 @@ fn syntax_errors_say_where_and_what() {
         ("SELECT 1 SELECT 2", "SYNTAX_ERROR 1:10 expected the end of the statement, found SELECT | Statements are"),
         ("SELECT 'abc", "SYNTAX_ERROR 1:8 unterminated string literal | Close it"),
         ("INSERT t SELECT 1", "SYNTAX_ERROR 1:8 expected INTO or OVERWRITE, found t"),
+        ("INSERT WITH SCHEMA CHANGE INTO t SELECT 1", "SYNTAX_ERROR 1:20 expected WITH SCHEMA EVOLUTION, found CHANGE"),
+        (
+            "INSERT WITH SCHEMA EVOLUTION INTO t SELECT 1",
+            "SYNTAX_ERROR 1:8 WITH SCHEMA EVOLUTION needs columns that go by",
+        ),
+        ("INSERT INTO t BY NAME (a) SELECT 1", "SYNTAX_ERROR 1:"),
         (
             "INSERT INTO t\n  PARTITION (ds = now()) SELECT 1",
             "SYNTAX_ERROR 2:19 expected a partition's value, found now",

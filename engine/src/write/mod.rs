@@ -23,6 +23,7 @@ mod task;
 mod visible;
 
 use arrow::datatypes::FieldRef;
+use object_store::{ObjectStoreExt as _, PutPayload};
 use selvedge_model::commit::VisibleFile;
 use selvedge_model::failure::{Failure, HasFailure};
 use selvedge_model::manifest::StagedFile;
@@ -114,6 +115,19 @@ pub async fn check_writable(stores: &ObjectStores, root: &Location) -> Result<()
     };
     let cause = format!("cannot write to '{root}': {}", failure.cause);
     Err(Failure::user("LOCATION_NOT_WRITABLE", cause).with_hint(hint))
+}
+
+/// Puts the empty `_SUCCESS` by which Hadoop's readers know that a directory is whole. Repeating it is harmless.
+///
+/// # Errors
+/// The store's refusal.
+pub async fn mark_success(stores: &ObjectStores, root: &Location) -> Result<(), Failure> {
+    let put = || async {
+        let path = layout::below(root.path(), "_SUCCESS")?;
+        let put = stores.get(root)?.put(&path, PutPayload::new()).await;
+        put.map(|_| ()).map_err(WriteError::store(format!("cannot put '{path}'")))
+    };
+    put().await.map_err(|e: WriteError| e.failure())
 }
 
 /// Throws away all that a job staged under a table, also what no task reported, and says how many files that were.

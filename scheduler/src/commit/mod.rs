@@ -184,6 +184,7 @@ async fn record(
     let record = PublishRecord {
         id,
         kind: if log.is_some() { PublishKind::Log } else { PublishKind::Files },
+        marks_success: write.marks_success,
         location: location.to_string(),
         publish: plan.publish,
         remove: plan.remove,

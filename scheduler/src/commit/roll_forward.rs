@@ -98,11 +98,11 @@ impl Publishes {
             Action::Remove => vec![self.remove(location, &entry.record.remove).await],
             Action::Commit => return vec![self.commit(location, entry).await],
             Action::Close => {
-                let kept = self.keep_rejected(location, entry).await;
-                if kept.as_ref().map_or_else(|refusal| refusal.is_final, |()| true) {
+                let done = vec![self.keep_rejected(location, entry).await, self.mark(location, entry).await];
+                if done.iter().all(|outcome| reply(outcome) != Reply::Refused) {
                     self.clear_staging(location, entry).await;
                 }
-                return vec![kept];
+                return done;
             }
             Action::TakeBack => self.take_back(location, entry).await,
             Action::Record | Action::Rest => vec![],
@@ -159,6 +159,14 @@ impl Publishes {
         Box::pin(apply_change(&self.stores, &location, change)).await.map_err(Refusal::from)?;
         fault::reach(Step::RejectedAppended);
         Ok(())
+    }
+
+    /// Says that all files are there, if that is to be said.
+    async fn mark(&self, location: &Location, entry: &PublishEntry) -> Result<(), Refusal> {
+        match entry.record.marks_success {
+            true => write::mark_success(&self.stores, location).await.map_err(Refusal::from),
+            false => Ok(()),
+        }
     }
 
     /// What cannot be cleared is hidden from readers, and is no reason to keep the statement from its end.

@@ -98,6 +98,7 @@ impl Table {
             may_exist: false,
             schema: self.def("t").schema,
             log: None,
+            marks_success: false,
             rejected: None,
             rows: crate::planning::Rows::OfPlan,
             done: String::new(),
@@ -127,6 +128,7 @@ impl Table {
             remove: vec![format!("{root}/ds=1/old.parquet")],
             jobs: vec![format!("r-s{statement}-a1"), JOB.to_owned()],
             kind: PublishKind::Files,
+            marks_success: false,
         };
         PublishEntry {
             record,

@@ -62,7 +62,7 @@ impl Aftermath {
             settings: run.settings.clone(),
             table: write.target.clone(),
             partition_by: write.partition_by.clone(),
-            base: log.base.clone().filter(|_| keeps_others && !log.replaces_columns),
+            base: log.base.clone().filter(|_| keeps_others),
             gone: log.rewrites.clone().unwrap_or_default(),
             written: proven.files().iter().map(sized).collect::<Result<_, Failure>>()?,
             many,

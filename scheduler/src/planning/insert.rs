@@ -1,8 +1,11 @@
 //! `INSERT INTO` and `INSERT OVERWRITE`.
 
-use datafusion::arrow::datatypes::{FieldRef, Schema};
+use std::borrow::Cow;
+
+use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::Ident;
 use selvedge_engine::catalog::{Format, TableDef, TableName};
 use selvedge_engine::error::nearest;
 use selvedge_engine::sql::Insert;
@@ -13,7 +16,7 @@ use super::assign::{self, Origin};
 use super::partition::{self, AtIdent, PartitionClause};
 use super::statement::Context;
 use super::target::{self, Target};
-use super::{LogTarget, PlannedWrite, Planner, defaults, managed, names, query, resolve};
+use super::{LogTarget, PlannedWrite, Planner, defaults, maintain, managed, names, query, resolve};
 
 pub(super) async fn plan(context: &Context<'_>, insert: &Insert) -> Result<PlannedWrite, Failure> {
     let name = names::table(context.statement, &insert.table)?;
@@ -26,19 +29,60 @@ pub(super) async fn plan(context: &Context<'_>, insert: &Insert) -> Result<Plann
     let opened = managed::open(context.planner, &context.state, &def).await.map_err(at_table)?;
     let logged = opened.as_ref().map_or_else(|| def.schema.clone(), |snapshot| snapshot.schema().clone());
     let def = managed::current(def, opened.as_ref());
+    let source = match insert.by_name {
+        true => query::source(context, &insert.source).await?,
+        false => query::positional_source(context, &insert.source).await?,
+    };
+    let (insert, def, is_evolved) = match insert.by_name {
+        true => by_name(context, insert, def, &logged, &source).map_err(at_table)?,
+        false => (Cow::Borrowed(insert), def, false),
+    };
+    let insert = insert.as_ref();
     let clause = partition::resolve(insert, &def).map_err(at_name)?;
-    let source = query::positional_source(context, &insert.source).await?;
     let absent = |field: &FieldRef| absent(context, field, &def, &logged);
     let targets = targets(insert, &def, &clause, &source, absent).map_err(at_name)?;
     let kind = partition::write_kind(insert.overwrite, &clause, &def);
     let input = assign::fit(source, &targets, &def.name.to_string()).map_err(at_table)?;
     let log = match def.format {
-        Format::Delta => Some(LogTarget::write(opened, &input, &kind, &context.state).map_err(at_table)?),
+        Format::Delta => {
+            let log = LogTarget::write(opened, &input, &kind, &context.state).map_err(at_table)?;
+            Some(LogTarget { replaces_columns: is_evolved, ..log })
+        }
         _ => None,
     };
     let target = Target::parquet(def.location.clone(), def.schema.clone(), def.partition_by.clone(), kind);
     let target = Target { label: def.name.to_string(), log, ..target };
     target::write(input, target, context.settings, &context.job_id)
+}
+
+/// The statement as if it had listed the columns that its query has, and the table, with those that it lacked when it takes
+/// them. Then the last is true. `logged` are the columns as the table's log has them.
+fn by_name<'a>(
+    context: &Context<'_>,
+    insert: &Insert,
+    def: TableDef,
+    logged: &SchemaRef,
+    source: &LogicalPlan,
+) -> Result<(Cow<'a, Insert>, TableDef, bool), Failure> {
+    let given = source.schema().fields();
+    let columns = given.iter().map(|field| Ident::with_quote('"', field.name())).collect();
+    let listed = Cow::Owned(Insert { columns, ..insert.clone() });
+    let is_new = |field: &&FieldRef| def.schema.field_with_name(field.name()).is_err();
+    let new: Vec<FieldRef> = given.iter().filter(is_new).cloned().collect();
+    let Some(first) = new.first() else { return Ok((listed, def, false)) };
+    if !insert.evolves {
+        let failure = missing_column(&def, first.name());
+        let hint = format!("{} To add it, write INSERT WITH SCHEMA EVOLUTION.", failure.hint);
+        return Err(failure.with_hint(hint));
+    }
+    if def.format != Format::Delta {
+        let cause = format!("{} is a table of {} files, and its columns cannot change", def.name, def.format);
+        return Err(Failure::user("NOT_SUPPORTED", cause).with_hint("Make it a managed table, or leave them out."));
+    }
+    let schema = maintain::with_columns(logged, &def.partition_by, &new)?;
+    let def = TableDef { schema, ..def };
+    maintain::rehearse_columns(context, &def, &def.schema, &def.partition_by);
+    Ok((listed, def, true))
 }
 
 /// A table that rows can be written to.

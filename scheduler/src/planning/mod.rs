@@ -122,6 +122,8 @@ pub struct PlannedWrite {
     pub log: Option<LogTarget>,
     /// The table that keeps the rows which are left out, if they are kept.
     pub rejected: Option<Arc<DeltaSnapshot>>,
+    /// Whether an empty `_SUCCESS` says at the end that all files are there.
+    pub marks_success: bool,
     /// Whether there are rows to write.
     pub rows: Rows,
     /// What was done, for people; empty to tell the rows.
@@ -144,6 +146,7 @@ impl PlannedWrite {
             schema: def.schema.clone(),
             log: Some(log),
             rejected: None,
+            marks_success: false,
             rows: Rows::None,
             done: String::new(),
         })

@@ -69,6 +69,7 @@ pub(super) fn write(
     settings: &Settings,
     job_id: &str,
 ) -> Result<PlannedWrite, Failure> {
+    let marks_success = settings.success_file() && target.log.is_none() && target.single_file.is_none();
     let spec = WriteSpec {
         location: target.location.clone(),
         schema: target.schema.clone(),
@@ -93,6 +94,7 @@ pub(super) fn write(
         schema: target.schema,
         log: target.log,
         rejected: None,
+        marks_success,
         rows: Rows::OfPlan,
         done: target.done,
     })

@@ -55,6 +55,7 @@ fn entry(run: &str, create: Option<TableRecord>) -> PublishEntry {
         remove: vec!["orders/old".into()],
         jobs: vec![format!("{run}-s3-a1")],
         kind: PublishKind::Files,
+        marks_success: false,
     };
     PublishEntry { record, state: PublishState::Prepared, create, log: None, rejected: None }
 }

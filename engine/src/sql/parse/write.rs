@@ -2,9 +2,10 @@
 
 use datafusion::sql::sqlparser::ast::Ident;
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::super::statement::{CopySource, CopyTo, Insert, PartitionItem, PartitionValue, StatementKind};
+use super::expect::word;
 use super::front::{Front, found, keyword};
 use super::problem::Problem;
 
@@ -12,6 +13,7 @@ impl Front {
     /// Parses an `INSERT`.
     pub fn insert(&mut self) -> Result<StatementKind, Problem> {
         self.parser.next_token();
+        let evolution = self.schema_evolution()?;
         let mode = self.parser.next_token();
         let overwrite = match keyword(&mode) {
             Keyword::INTO => false,
@@ -35,7 +37,16 @@ impl Front {
             true => self.partition()?,
             false => Vec::new(),
         };
-        let columns = if self.at_column_list() { self.names()? } else { Vec::new() };
+        let by = self.parser.peek_token();
+        let by_name = keyword(&by) == Keyword::BY && word(&self.parser.peek_nth_token(1)) == "NAME";
+        if by_name {
+            self.parser.next_token();
+            self.parser.next_token();
+        } else if let Some(at) = evolution {
+            let cause = "WITH SCHEMA EVOLUTION needs columns that go by name";
+            return Err(Problem::syntax(cause, at).with_hint("INSERT WITH SCHEMA EVOLUTION INTO t BY NAME SELECT ..."));
+        }
+        let columns = if !by_name && self.at_column_list() { self.names()? } else { Vec::new() };
         let next = self.parser.peek_token();
         match keyword(&next) {
             Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::FROM | Keyword::TABLE => {}
@@ -46,7 +57,25 @@ impl Front {
             }
         }
         let source = self.query()?;
-        Ok(StatementKind::Insert(Insert { table, columns, overwrite, partition, source }))
+        let evolves = evolution.is_some();
+        Ok(StatementKind::Insert(Insert { table, columns, by_name, evolves, overwrite, partition, source }))
+    }
+
+    /// Where `WITH SCHEMA EVOLUTION` stands, if it does.
+    fn schema_evolution(&mut self) -> Result<Option<Location>, Problem> {
+        let at = self.parser.peek_token();
+        if keyword(&at) != Keyword::WITH {
+            return Ok(None);
+        }
+        self.parser.next_token();
+        for expected in ["SCHEMA", "EVOLUTION"] {
+            let token = self.parser.next_token();
+            if word(&token) != expected {
+                let cause = format!("expected WITH SCHEMA EVOLUTION, found {}", found(&token));
+                return Err(Problem::syntax(cause, token.span.start));
+            }
+        }
+        Ok(Some(at.span.start))
     }
 
     /// Whether `(` begins a list of columns rather than a query.

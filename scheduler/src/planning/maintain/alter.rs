@@ -47,7 +47,7 @@ pub(super) async fn add_columns(
         return Ok(Planned::done(format!("{name} has the columns already")));
     }
     let schema = before_partitions(old, &added, table.def.partition_by.len());
-    rehearse_columns(context, table, &schema, &table.def.partition_by);
+    rehearse_columns(context, &table.def, &schema, &table.def.partition_by);
     let Some(snapshot) = &table.snapshot else { return Ok(Planned::done("altered")) };
     snapshot.check_write(false)?;
     let names: Vec<&str> = added.iter().map(|field| field.name().as_str()).collect();
@@ -56,6 +56,21 @@ pub(super) async fn add_columns(
     let log = LogTarget { changes_rows: false, replaces_columns: true, ..log };
     let done = format!("{name} has the new column{} {}", if names.len() == 1 { "" } else { "s" }, names.join(", "));
     commit_only(table, schema, table.def.partition_by.clone(), log, done)
+}
+
+/// The columns of a table, as its log has them, and others that it gets, which may be NULL: the rows that are there have none
+/// of them.
+///
+/// # Errors
+/// `DUPLICATE_COLUMN` when one differs from another in case only; `UNSUPPORTED_TYPE`.
+pub(in crate::planning) fn with_columns(
+    logged: &SchemaRef,
+    partition_by: &[String],
+    added: &[FieldRef],
+) -> Result<SchemaRef, Failure> {
+    let nullable = |field: &FieldRef| Arc::new(Field::new(field.name(), field.data_type().clone(), true));
+    let added: Vec<FieldRef> = added.iter().map(nullable).collect();
+    managed::columns(&before_partitions(logged, &added, partition_by.len()), partition_by)
 }
 
 /// All columns, the new ones after the others and before those of the partitions.

@@ -19,6 +19,7 @@ use selvedge_model::Failure;
 use super::statement::Context;
 use super::{LogTarget, Planned, PlannedWrite, insert, managed, names};
 
+pub(super) use alter::with_columns;
 pub use vacuum::PlannedVacuum;
 
 /// The managed table that a statement is about.
@@ -80,9 +81,9 @@ fn commit_only(
 }
 
 /// In a rehearsal, statements to come find the table with these columns.
-fn rehearse_columns(context: &Context<'_>, table: &Table, schema: &SchemaRef, partition_by: &[String]) {
+pub(super) fn rehearse_columns(context: &Context<'_>, def: &TableDef, schema: &SchemaRef, partition_by: &[String]) {
     if context.planner.is_rehearsal() {
         let (schema, partition_by) = (schema.clone(), partition_by.to_vec());
-        context.planner.engine.catalog().pretend(TableDef { schema, partition_by, ..table.def.clone() });
+        context.planner.engine.catalog().pretend(TableDef { schema, partition_by, ..def.clone() });
     }
 }

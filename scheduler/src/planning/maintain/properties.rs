@@ -48,7 +48,7 @@ pub(super) fn change(context: &Context<'_>, table: &Table, properties: &[Propert
             .map_err(|f| f.at(context.statement.place_of_ident(&property.key)))?;
     }
     // Statements to come are not judged by what the table asks now.
-    rehearse_columns(context, table, &table.def.schema, &table.def.partition_by);
+    rehearse_columns(context, &table.def, &table.def.schema, &table.def.partition_by);
     let Some(snapshot) = &table.snapshot else { return Ok(Planned::done("altered")) };
     snapshot.check_write(false)?;
     let name = &table.def.name;

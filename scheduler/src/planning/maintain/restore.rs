@@ -40,7 +40,7 @@ pub(super) async fn plan(context: &Context<'_>, table: &Table, to: VersionSpec) 
     let schema = Arc::clone(if changes_columns { then.schema() } else { now.schema() });
     let partition_by = then.partition_by().to_vec();
     if changes_columns {
-        rehearse_columns(context, table, &schema, &partition_by);
+        rehearse_columns(context, &table.def, &schema, &partition_by);
     }
     let bytes = |files: &[&DeltaFile]| files.iter().map(|file| file.bytes).sum::<u64>();
     let mut operation = managed::operation("RESTORE", [("version", json!(version))]);

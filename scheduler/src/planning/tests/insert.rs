@@ -14,6 +14,16 @@ async fn an_insert_is_cast_and_ordered_to_the_table() {
     bench
         .write("INSERT INTO mart SELECT 1, NULL, 1, NULL, NULL UNION ALL SELECT id, name, 2, day, name FROM orders")
         .await;
+    let write = bench
+        .write("INSERT INTO mart PARTITION (ds = '2026-01-01') BY NAME SELECT 'eu' AS region, id FROM orders")
+        .await;
+    assert_eq!(columns(&write), ["id Int64", "name Utf8", "n Int32", "ds Date32", "region Utf8"]);
+    let refused = bench.refusal("INSERT INTO mart BY NAME SELECT id, day AS ds, 'x' AS regoin FROM orders").await;
+    assert!(refused.starts_with("COLUMN_NOT_FOUND 1:13 table public.mart has no column regoin"), "{refused}");
+    assert!(refused.contains("Did you mean region?") && refused.contains("WITH SCHEMA EVOLUTION"), "{refused}");
+    let evolving =
+        "INSERT WITH SCHEMA EVOLUTION INTO mart BY NAME SELECT id, day AS ds, 'x' AS region, 1 AS x FROM orders";
+    assert!(bench.refusal(evolving).await.starts_with("NOT_SUPPORTED 1:35 public.mart is a table of PARQUET files"));
     let write = bench.write("INSERT OVERWRITE flat SELECT id, name FROM flat").await;
     assert_eq!(write.kind, WriteKind::Overwrite);
 }
