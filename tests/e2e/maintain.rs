@@ -229,7 +229,7 @@ fn columns_and_properties_are_changed() {
     let _turn = heavy();
     let (table, location) = place("altered");
     execute(&format!(
-        "CREATE TABLE {table} (id BIGINT, p INT) PARTITIONED BY (p) LOCATION '{location}';
+        "CREATE TABLE {table} (id BIGINT COMMENT 'the key', p INT) PARTITIONED BY (p) LOCATION '{location}';
          INSERT INTO {table} VALUES (1, 1);
          ALTER TABLE {table} ADD COLUMNS (name STRING COMMENT 'late', price DECIMAL(9, 2));
          INSERT INTO {table} VALUES (2, 'two', 1.5, 1)"
@@ -239,6 +239,8 @@ fn columns_and_properties_are_changed() {
     assert_eq!(read_back(sql, &location), expected);
     assert_eq!(query(&sql.replace("FROM t", &format!("FROM {table}"))), expected);
     assert_eq!(history(&table)[1].1, "ADD COLUMNS");
+    let comments: Vec<String> = query(&format!("DESCRIBE {table}")).into_iter().map(|row| row[5].clone()).collect();
+    assert_eq!(comments, ["the key", "late", "", ""]);
     refused(&format!("ALTER TABLE {table} ADD COLUMN NAME INT"), "DUPLICATE_COLUMN");
     execute(&format!("ALTER TABLE {table} ADD COLUMN IF NOT EXISTS name INT"));
     execute(&format!("ALTER TABLE {table} SET TBLPROPERTIES ('delta.appendOnly' = 'true', 'owner' = 'us')"));
@@ -275,6 +277,14 @@ fn columns_that_are_not_named_take_their_defaults() {
     ));
     execute(&format!("INSERT INTO {table} (id) VALUES (1)"));
     assert_eq!(read_back("SELECT id, n, s FROM t", &location), [["1", "", "new"]]);
+    // They come back with a version that has them.
+    let then = detail(&table).0;
+    execute(&format!(
+        "CREATE OR REPLACE TABLE {table} (id BIGINT, n INT, s STRING DEFAULT 'other') LOCATION '{location}';
+         RESTORE {table} TO VERSION AS OF {then};
+         INSERT INTO {table} (id) VALUES (2)"
+    ));
+    assert_eq!(read_back("SELECT id, n, s FROM t ORDER BY id", &location), [["1", "", "new"], ["2", "", "new"]]);
 }
 
 const SOON: &str = "SET selvedge.vacuum.allow_short_retention = true";

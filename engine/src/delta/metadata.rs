@@ -16,6 +16,8 @@ use crate::store::Location;
 
 /// The key of a column's default, in its metadata.
 pub const DEFAULT_KEY: &str = "CURRENT_DEFAULT";
+/// A column's comment in its metadata.
+pub const COMMENT_KEY: &str = "comment";
 
 /// What a version says of its table.
 #[derive(Debug, Clone)]

@@ -36,7 +36,7 @@ pub use commit::{CommitError, CommitOutcome, CommitRequest, commit};
 pub use create::{NewTable, create_table};
 pub use history::HistoryEntry;
 pub use log::is_delta_table;
-pub use metadata::DEFAULT_KEY;
+pub use metadata::{COMMENT_KEY, DEFAULT_KEY};
 pub(crate) use pins::Pins;
 pub use provider::DeltaTable;
 pub use reads::partitions_read;

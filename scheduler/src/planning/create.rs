@@ -8,7 +8,7 @@ use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::sql::parser::{CreateExternalTable as DfCreateExternalTable, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{ColumnOption, Ident, ObjectName};
 use selvedge_engine::catalog::{Format, TableDef, TableName};
-use selvedge_engine::delta::{DeltaSnapshot, is_delta_table};
+use selvedge_engine::delta::{COMMENT_KEY, DeltaSnapshot, is_delta_table};
 use selvedge_engine::sql::{ColumnSpec, CreateSchema, CreateTable, CreateTableAs, Drop, DropKind, TableColumns};
 use selvedge_model::Failure;
 use selvedge_model::commit::WriteKind;
@@ -38,6 +38,10 @@ pub(super) async fn table(context: &Context<'_>, create: &CreateTable) -> Result
         }
         Some(_) => defaults::with_declared(context, &schema, &create.columns.columns, &partition_by)?,
         None => schema,
+    };
+    let schema = match format {
+        Format::Delta => with_comments(&schema, &create.columns.columns),
+        _ => schema,
     };
     let def = TableDef {
         name,
@@ -195,7 +199,7 @@ pub(super) async fn arrow_schema(
     }
     let statement = DfStatement::CreateExternalTable(DfCreateExternalTable {
         name: name.clone(),
-        columns: columns.columns.iter().map(without_default).collect(),
+        columns: columns.columns.iter().map(plain).collect(),
         file_type: "PARQUET".to_owned(),
         locations: vec!["declared".to_owned()],
         table_partition_cols: Vec::new(),
@@ -217,9 +221,30 @@ pub(super) async fn arrow_schema(
     }
 }
 
-/// Defaults are looked at for themselves.
-fn without_default(spec: &ColumnSpec) -> ColumnSpec {
-    let options = spec.options.iter().filter(|o| !matches!(o.option, ColumnOption::Default(_)));
+/// The columns of a managed table with the comments that they are declared with, as its log keeps them.
+pub(super) fn with_comments(schema: &Schema, specs: &[ColumnSpec]) -> SchemaRef {
+    let comment_of = |field: &Field| {
+        let spec = specs.iter().find(|spec| names::ident(&spec.name) == *field.name())?;
+        spec.options.iter().find_map(|option| match &option.option {
+            ColumnOption::Comment(text) => Some(text.clone()),
+            _ => None,
+        })
+    };
+    let commented = |field: &FieldRef| match comment_of(field) {
+        Some(comment) => {
+            let mut metadata = field.metadata().clone();
+            metadata.insert(COMMENT_KEY.to_owned(), comment);
+            Arc::new(field.as_ref().clone().with_metadata(metadata))
+        }
+        None => Arc::clone(field),
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(commented).collect::<Vec<_>>()))
+}
+
+/// Defaults and comments are looked at for themselves.
+fn plain(spec: &ColumnSpec) -> ColumnSpec {
+    let is_plain = |option: &ColumnOption| !matches!(option, ColumnOption::Default(_) | ColumnOption::Comment(_));
+    let options = spec.options.iter().filter(|o| is_plain(&o.option));
     ColumnSpec { options: options.cloned().collect(), ..spec.clone() }
 }
 

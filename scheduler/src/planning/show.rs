@@ -6,7 +6,7 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::sql::sqlparser::ast::ObjectName;
 use selvedge_engine::catalog::{TableDef, TableName};
-use selvedge_engine::delta::{DEFAULT_KEY, DeltaTable};
+use selvedge_engine::delta::{COMMENT_KEY, DEFAULT_KEY, DeltaTable};
 use selvedge_engine::error::nearest;
 use selvedge_engine::sql::Show;
 use selvedge_model::Failure;
@@ -76,8 +76,8 @@ pub(super) async fn describe(context: &Context<'_>, name: &ObjectName) -> Result
         Some(table) => (table.snapshot().partition_by().to_vec(), table.snapshot().schema().clone()),
         None => (partition_columns(context, &table), Arc::new(Schema::empty())),
     };
-    let default = |name: &str| {
-        let known = logged.field_with_name(name).ok().and_then(|field| field.metadata().get(DEFAULT_KEY).cloned());
+    let logged = |name: &str, key: &str| {
+        let known = logged.field_with_name(name).ok().and_then(|field| field.metadata().get(key).cloned());
         known.unwrap_or_default()
     };
     let schema = provider.schema();
@@ -85,9 +85,10 @@ pub(super) async fn describe(context: &Context<'_>, name: &ObjectName) -> Result
         let nullable = if field.is_nullable() { "YES" } else { "NO" };
         let partition = if partition_by.contains(field.name()) { "YES" } else { "NO" };
         let (name, data_type) = (field.name().clone(), field.data_type().to_string());
-        vec![name, data_type, nullable.to_owned(), partition.to_owned(), default(field.name())]
+        let (default, comment) = (logged(field.name(), DEFAULT_KEY), logged(field.name(), COMMENT_KEY));
+        vec![name, data_type, nullable.to_owned(), partition.to_owned(), default, comment]
     });
-    done(&["column", "type", "nullable", "partition", "default"], rows.collect())
+    done(&["column", "type", "nullable", "partition", "default", "comment"], rows.collect())
 }
 
 fn partition_columns(context: &Context<'_>, table: &TableName) -> Vec<String> {

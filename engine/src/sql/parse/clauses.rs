@@ -130,10 +130,9 @@ impl Front {
             let at = self.parser.peek_token().span.start;
             let Some(option) = self.parser.parse_optional_column_option()? else { break };
             match option {
-                ColumnOption::NotNull | ColumnOption::Null | ColumnOption::Default(_) => {
+                ColumnOption::NotNull | ColumnOption::Null | ColumnOption::Default(_) | ColumnOption::Comment(_) => {
                     options.push(datafusion::sql::sqlparser::ast::ColumnOptionDef { name: None, option });
                 }
-                ColumnOption::Comment(_) => {}
                 other => {
                     return Err(Problem::unsupported(format!("'{other}' is not supported for a column"), at));
                 }

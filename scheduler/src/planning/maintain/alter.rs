@@ -23,6 +23,7 @@ pub(super) async fn add_columns(
     let specs = TableColumns { columns: columns.to_vec(), partition_by: Vec::new() };
     let declared = create::arrow_schema(context, written, &specs).await?;
     let declared = managed::columns(&declared, &[])?;
+    let declared = create::with_comments(&declared, columns);
     // With all that the log says of them.
     let old = table.snapshot.as_ref().map_or(&table.def.schema, |snapshot| snapshot.schema());
     let mut added: Vec<FieldRef> = Vec::new();

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::Schema;
-use selvedge_engine::delta::{AddFile, DeltaFile, DeltaSnapshot, VersionSpec};
+use datafusion::arrow::datatypes::{DataType, Schema};
+use selvedge_engine::delta::{AddFile, DEFAULT_KEY, DeltaFile, DeltaSnapshot, VersionSpec};
 use selvedge_model::Failure;
 use selvedge_model::delta::PartitionSet;
 use serde_json::{Value, json};
@@ -66,6 +66,11 @@ pub(super) async fn plan(context: &Context<'_>, table: &Table, to: VersionSpec) 
 }
 
 /// What makes columns the same: comments and the like do not count.
-fn columns(schema: &Schema) -> Vec<(&str, &datafusion::arrow::datatypes::DataType, bool)> {
-    schema.fields().iter().map(|f| (f.name().as_str(), f.data_type(), f.is_nullable())).collect()
+fn columns(schema: &Schema) -> Vec<(&str, &DataType, bool, Option<&String>)> {
+    let mut all = Vec::new();
+    for field in schema.fields() {
+        let default = field.metadata().get(DEFAULT_KEY);
+        all.push((field.name().as_str(), field.data_type(), field.is_nullable(), default));
+    }
+    all
 }
