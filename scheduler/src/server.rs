@@ -35,7 +35,7 @@ use crate::error::SchedulerError;
 use crate::http::{Metrics, Pages, router};
 use crate::planning::Planner;
 use crate::runs::{BookOptions, RunBook};
-use crate::store;
+use crate::store::{self, ViewRecord};
 
 /// A unary RPC, or the time to the first message of a streaming one, may take this long: checking a script lists
 /// tables.
@@ -87,7 +87,7 @@ struct Parts {
 pub async fn start(options: SchedulerOptions, shutdown: CancellationToken) -> Result<RunningScheduler, SchedulerError> {
     let (grpc_listener, grpc) = listen(options.listen).await?;
     let (http_listener, http) = listen(options.http).await?;
-    let parts = assemble(options).await?;
+    let parts = assemble(options, &shutdown).await?;
     let stop = CancellationToken::new();
     let (reporter, health) = tonic_health::server::health_reporter();
     let pages = Pages {
@@ -114,7 +114,7 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Schedu
     Ok((listener, taken))
 }
 
-async fn assemble(options: SchedulerOptions) -> Result<Parts, SchedulerError> {
+async fn assemble(options: SchedulerOptions, shutdown: &CancellationToken) -> Result<Parts, SchedulerError> {
     // Before anything that others could reach: nobody else has it then.
     let store = store::open(&options.store).await.map_err(|e| e.failure())?;
     let engine = Engine::new(EngineOptions {
@@ -146,13 +146,23 @@ async fn assemble(options: SchedulerOptions) -> Result<Parts, SchedulerError> {
     };
     let catalog = DurableCatalog::new(Arc::clone(engine.catalog()), Arc::clone(&store));
     let planner = Planner::new(Arc::clone(&engine), Arc::clone(&catalog));
-    catalog.load(&planner).await?;
+    let unplanned = catalog.load(&planner).await?;
+    mend_views(Arc::clone(&catalog), planner.clone(), unplanned, shutdown.clone());
     let publishes = Publishes::new(engine.stores().clone(), store, catalog);
     publishes.recover().await?;
     commit::sweep_dead(&host, &publishes).await?;
     let parts = (Arc::clone(&host), Arc::clone(&book), Arc::clone(&metrics));
     let driver = Driver::new(driver_options, engine, parts.0, planner, publishes, parts.1, parts.2);
     Ok(Parts { api: Api::new(driver), book, host, metrics })
+}
+
+/// Plans in the background the views whose tables could not be opened yet.
+fn mend_views(catalog: Arc<DurableCatalog>, planner: Planner, views: Vec<ViewRecord>, shutdown: CancellationToken) {
+    if !views.is_empty() {
+        tokio::spawn(async move {
+            shutdown.run_until_cancelled(catalog.mend_views(&planner, views)).await;
+        });
+    }
 }
 
 fn serve_grpc(

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use selvedge_engine::catalog::Format;
+use selvedge_engine::session::{Engine, EngineOptions};
 use selvedge_model::expectation::{OnViolation, Rule};
 
 use super::*;
+use crate::planning::Planner;
 use crate::store::SqliteStore;
 
 fn def(name: &str) -> TableDef {
@@ -113,4 +115,29 @@ async fn expectations_reach_the_store_and_the_catalog_alike() {
     durable.put_expectation(&t, rows(3)).await.unwrap();
     durable.drop_table(&t, false).await.unwrap();
     assert!(store.catalog().await.unwrap().expectations.is_empty() && catalog.expectations(&t).is_empty());
+}
+
+#[tokio::test]
+async fn views_that_cannot_be_planned_are_kept_and_mended_when_they_can_be() {
+    let view = |name: &str, from: &str| ViewRecord {
+        name: name.parse().unwrap(),
+        sql: format!("SELECT a FROM {from}"),
+        columns: vec!["b".to_owned()],
+    };
+    let views = vec![view("v", "t"), view("dropped", "t"), view("lost", "nowhere")];
+    let store = Arc::new(SqliteStore::memory().await.unwrap());
+    let changes: Vec<_> = views.iter().cloned().map(CatalogChange::PutView).collect();
+    store.change_catalog(&changes, 1).await.unwrap();
+    let warehouse = Location::parse("/tmp/selvedge-none").unwrap();
+    let engine = Engine::new(EngineOptions::new(warehouse)).unwrap();
+    let durable = DurableCatalog::new(Arc::clone(engine.catalog()), store);
+    let planner = Planner::new(Arc::clone(&engine), Arc::clone(&durable));
+    // A table that is not there is no reason to try again by oneself.
+    assert!(durable.load(&planner).await.unwrap().is_empty());
+    let is_planned = |name: &str| engine.catalog().view(&name.parse().unwrap()).map(|view| view.plan.is_ok());
+    assert_eq!(is_planned("v"), Some(false));
+    durable.create_table(def("t"), TableKind::External, false, false).await.unwrap();
+    durable.drop_view(&"dropped".parse().unwrap(), false).await.unwrap();
+    durable.mend_views(&planner, views).await;
+    assert_eq!(["v", "dropped", "lost"].map(is_planned), [Some(true), None, Some(false)]);
 }
