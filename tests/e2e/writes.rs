@@ -70,6 +70,22 @@ fn insert_into_appends() {
 }
 
 #[test]
+fn an_overwrite_never_deletes_the_files_of_a_managed_table_below() {
+    let _turn = heavy();
+    let (outer, inner) = (unique("outer"), unique("inner"));
+    let location = format!("s3://{BUCKET}/{outer}/");
+    execute(&format!(
+        "CREATE EXTERNAL TABLE {outer} (id BIGINT) STORED AS PARQUET LOCATION '{location}';
+         INSERT OVERWRITE {outer} SELECT 1;
+         CREATE TABLE {inner} LOCATION '{location}a/inner/' AS SELECT 2 AS id"
+    ));
+    let output = CLUSTER.cli().unwrap().run(&["sql", "-c", &format!("INSERT OVERWRITE {outer} SELECT 3")]).unwrap();
+    assert!(output.code == 1 && output.stderr.contains("TABLE_BELOW"), "{}", output.report());
+    let rows = CLUSTER.cli().unwrap().query(&format!("SELECT id FROM {inner}")).unwrap().rows;
+    assert_eq!(rows, [["2"]]);
+}
+
+#[test]
 fn dynamic_overwrite_replaces_the_partitions_of_the_result() {
     let _turn = heavy();
     let (table, location) = nations();

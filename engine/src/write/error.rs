@@ -13,6 +13,9 @@ use crate::error::{EngineError, classify_store};
 /// The code of the failure that says a file can never be published: neither what was staged nor the file is there.
 pub const STAGING_LOST: &str = "STAGING_LOST";
 
+/// The code of the failure that says a directory also holds a managed table.
+pub(super) const TABLE_BELOW: &str = "TABLE_BELOW";
+
 /// Why a table's files could not be written, published, listed or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -49,6 +52,14 @@ pub enum WriteError {
     /// The location's store cannot be opened.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Files below a directory are a managed table's, and not the directory's.
+    #[error("'{table}', below '{root}', is a managed table")]
+    TableBelow {
+        /// The directory.
+        root: String,
+        /// The table's root.
+        table: String,
+    },
     /// A scheme that can be read but not written, or the root of the local disk.
     #[error("'{location}' can be read but not written")]
     ReadOnly {
@@ -116,6 +127,8 @@ impl HasFailure for WriteError {
             Self::Path { .. } => Failure::user("BAD_DATA", self.to_string()),
             Self::ReadOnly { .. } => Failure::user("LOCATION_NOT_WRITABLE", self.to_string())
                 .with_hint("Write to s3:// or to a directory on a local disk"),
+            Self::TableBelow { .. } => Failure::user(TABLE_BELOW, self.to_string())
+                .with_hint("To replace what is in the directory would delete that table's files: write to another one"),
             Self::Engine(error) => error.failure(),
         }
     }

@@ -61,7 +61,7 @@ pub async fn discard_file(stores: &ObjectStores, root: &Location, file: &StagedF
 /// Lists the data files that readers of a table with these partition columns see now.
 ///
 /// # Errors
-/// The store's refusal.
+/// `TABLE_BELOW` when some of them are a managed table's; the store's refusal.
 pub async fn list_visible(
     stores: &ObjectStores,
     root: &Location,
@@ -77,6 +77,10 @@ pub async fn list_visible(
 pub async fn check_empty(stores: &ObjectStores, root: &Location) -> Result<(), Failure> {
     match list_visible(stores, root, &[]).await {
         Ok(files) if files.is_empty() => Ok(()),
+        Err(failure) if failure.code == error::TABLE_BELOW => {
+            let cause = format!("{root} is not empty: {}", failure.cause);
+            Err(Failure::user("LOCATION_NOT_EMPTY", cause))
+        }
         Ok(files) => {
             let cause = format!("{root} is not empty: it holds {}", counted(files.len(), "file"));
             Err(Failure::user("LOCATION_NOT_EMPTY", cause))

@@ -13,7 +13,7 @@ use super::error::WriteError;
 use super::layout::{self, TaskTag};
 use super::local::{self, LocalSink};
 use super::remote::{RemoteSink, RemoteStore};
-use super::visible::Visible;
+use super::visible::{Visible, nested_table};
 use crate::store::{Location, ObjectStores};
 
 /// Where a table's files live.
@@ -101,6 +101,9 @@ impl TableStore {
             Self::Local => local::list(root).await?,
             Self::Remote(store) => store.list(root).await?,
         };
+        if let Some(table) = paths.iter().find_map(|path| nested_table(root, path)) {
+            return Err(WriteError::TableBelow { root: root.to_string(), table: table.to_string() });
+        }
         let mut visible = Visible::new(root, by);
         Ok(paths.iter().filter_map(|path| visible.file(path)).collect())
     }

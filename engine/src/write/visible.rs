@@ -13,6 +13,9 @@ use selvedge_model::commit::VisibleFile;
 use super::rows::{PartitionValues, text};
 use crate::catalog::{is_hidden, parse_segment, scalar};
 
+/// The directory of a managed table's log.
+const LOG: &str = "_delta_log";
+
 /// Tells data files from all else below a table's root.
 pub(crate) struct Visible<'a> {
     root: &'a Path,
@@ -45,6 +48,17 @@ impl<'a> Visible<'a> {
         };
         Some(VisibleFile { path: path.to_string(), partition })
     }
+}
+
+/// The managed table below a root, and not at it, whose log a path is of. Those in hidden directories are nobody's to see.
+pub(crate) fn nested_table(root: &Path, path: &Path) -> Option<Path> {
+    let parts: Vec<_> = path.prefix_match(root)?.collect();
+    let log = parts.iter().position(|part| part.as_ref() == LOG)?;
+    let above = parts.get(..log).filter(|above| !above.is_empty() && log + 1 < parts.len())?;
+    if above.iter().any(|part| is_hidden(part.as_ref())) {
+        return None;
+    }
+    Some(above.iter().fold(root.clone(), |path, part| path.join(part.clone())))
 }
 
 fn partition_of(directories: &[String], fields: &[FieldRef]) -> PartitionValues {
@@ -85,6 +99,17 @@ mod tests {
         let fields = [field("p", data_type.clone())];
         let path = Path::parse(format!("wh/t/p={spelt}/f.parquet")).unwrap();
         Visible::new(&Path::from("wh/t"), &fields).file(&path).unwrap().partition.remove(0).1
+    }
+
+    #[test]
+    fn tables_below_are_known_by_their_logs() {
+        let below = |path: &str| nested_table(&Path::from("wh"), &Path::parse(path).unwrap()).map(|p| p.to_string());
+        assert_eq!(below("wh/a/t/_delta_log/0.json").as_deref(), Some("wh/a/t"));
+        for path in
+            ["wh/_delta_log/0.json", "wh/_rejected/_delta_log/0.json", "wh/t/_delta_log", "other/t/_delta_log/0"]
+        {
+            assert_eq!(below(path), None, "{path}");
+        }
     }
 
     #[test]
