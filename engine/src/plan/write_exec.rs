@@ -208,8 +208,12 @@ impl ExecutionPlan for WriteExec {
         let checker = RowChecker::new(self.checks.clone(), spec, &self.input.schema());
         let metrics = TaskMetrics::new(&self.metrics, partition);
         let store = store_of(&context, spec)?;
-        let kept = MemoryConsumer::new(format!("WriteExec[{partition}] rejected")).with_can_spill(true);
-        let rejects = Rejects::new(spec, store.clone(), tag.clone(), kept.register(context.memory_pool()));
+        // A consumer that is registered takes of what the others may have.
+        let keeps = self.checks.rows.iter().any(|check| check.kept_as.is_some());
+        let rejects = keeps.then(|| {
+            let memory = MemoryConsumer::new(format!("WriteExec[{partition}] rejected")).with_can_spill(true);
+            Rejects::new(spec, store.clone(), tag.clone(), memory.register(context.memory_pool()))
+        });
         let writer = TaskWriter::new(spec.clone(), store, tag.clone(), layout, memory, metrics)?;
         let writing = Writing { writer, checker, rejects };
         let output = stream::once(async move {
@@ -232,7 +236,8 @@ fn schema_of(exec: &WriteExec) -> SchemaRef {
 struct Writing {
     writer: TaskWriter,
     checker: RowChecker,
-    rejects: Rejects,
+    /// Where rows go that are left out, if they are kept.
+    rejects: Option<Rejects>,
 }
 
 impl Writing {
@@ -245,9 +250,17 @@ impl Writing {
         let written = self.rows(input, overflow).await;
         let Self { writer, checker, rejects } = self;
         if let Err(error) = written {
-            return Err(rejects.abort(writer.abort(error).await).await);
+            let error = writer.abort(error).await;
+            return Err(match rejects {
+                Some(rejects) => rejects.abort(error).await,
+                None => error,
+            });
         }
-        let rejected = match rejects.finish().await {
+        let rejected = match rejects {
+            Some(rejects) => rejects.finish().await,
+            None => Ok(Vec::new()),
+        };
+        let rejected = match rejected {
             Ok(files) => files,
             Err(error) => return Err(writer.abort(error).await),
         };
@@ -284,8 +297,8 @@ impl Writing {
     /// The rows to write; those that are left out and kept are on their way.
     async fn check(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
         let Checked { rows, rejected } = self.checker.check(batch)?;
-        if let Some(rejected) = rejected {
-            self.rejects.write(&rejected).await?;
+        if let (Some(rejects), Some(rejected)) = (&mut self.rejects, rejected) {
+            rejects.write(&rejected).await?;
         }
         Ok(rows)
     }

@@ -34,7 +34,7 @@ pub const REJECTED_DIR: &str = "_rejected/";
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let at = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     Arc::new(Schema::new(vec![
-        // The names of the expectations that the row violates, with commas.
+        // The names of the expectations with `DROP INTO REJECTED` that the row violates, with commas.
         Field::new("expectation", DataType::Utf8, true),
         Field::new("rejected_row", DataType::Utf8, true),
         Field::new("run", DataType::Utf8, true),

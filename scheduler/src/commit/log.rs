@@ -63,17 +63,22 @@ pub(super) fn rejected(
         run: Some(id.run.to_string()),
         operation: measured(&operation, &adds),
         adds,
-        version: NewVersion::Next {
-            table_id: base.table_id().to_owned(),
-            base_version: base.version(),
-            write: DeltaWrite::Append,
-            reads: PartitionSet::none(),
-            searched: PartitionSet::none(),
-            changes_rows: true,
-            columns: None,
-            properties: BTreeMap::new(),
-        },
+        version: appended(base),
     })
+}
+
+/// A version with nothing but more files.
+pub(super) fn appended(base: &DeltaSnapshot) -> NewVersion {
+    NewVersion::Next {
+        table_id: base.table_id().to_owned(),
+        base_version: base.version(),
+        write: DeltaWrite::Append,
+        reads: PartitionSet::none(),
+        searched: PartitionSet::none(),
+        changes_rows: true,
+        columns: None,
+        properties: BTreeMap::new(),
+    }
 }
 
 fn app_id(id: &PublishId) -> String {

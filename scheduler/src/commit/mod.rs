@@ -38,7 +38,7 @@ pub use turns::Turns;
 pub use vacuum::vacuum;
 
 use crate::catalog;
-use crate::planning::PlannedWrite;
+use crate::planning::{PlannedWrite, open_rejected};
 use crate::store::{PublishEntry, TableKind};
 
 /// Files published at once: requests overlap, and no store is flooded.
@@ -176,9 +176,12 @@ async fn record(
     tracing::debug!(%location, superseded = superseded.len(), "files of attempts that do not count stay hidden");
     let files_written = plan.publish.len() as u64;
     let log = write.log.as_ref().map(|target| log::change(write, target, &id, &plan.publish)).transpose()?;
-    let rejected_log = match &write.rejected {
-        Some(base) if !rejected.is_empty() => Some(log::rejected(write, base, &id, &rejected)?),
-        _ => None,
+    let rejected_log = match rejected.is_empty() {
+        true => None,
+        false if !write.keeps_rejected => {
+            return Err(Failure::internal("INTERNAL", format!("rows left out of {} have nowhere to go", write.target)));
+        }
+        false => Some(log::rejected(write, &open_rejected(&publishes.stores, location).await?, &id, &rejected)?),
     };
     plan.publish.extend(rejected);
     let record = PublishRecord {

@@ -12,8 +12,8 @@ use selvedge_model::Failure;
 use selvedge_model::failure::HasFailure as _;
 use selvedge_model::publish::{Action, PublishState, Reply};
 
-use super::CONCURRENCY;
 use super::journal::Publishes;
+use super::{CONCURRENCY, log};
 use crate::catalog::Unclosed;
 use crate::fault::{self, Step};
 use crate::planning;
@@ -22,6 +22,8 @@ use crate::store::PublishEntry;
 
 /// How long to wait before a step is tried again.
 const PAUSES: [Duration; 3] = [FIRST_PAUSE, FIRST_PAUSE.saturating_mul(2), FIRST_PAUSE.saturating_mul(4)];
+/// How often rows that were left out are appended anew, when their table has changed meanwhile.
+const REJECTED_TRIES: usize = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 500 });
 
 impl Publishes {
@@ -152,20 +154,40 @@ impl Publishes {
         Ok(())
     }
 
-    /// Appends the rows that were left out to the table that keeps them.
+    /// Appends the rows that were left out to the table that keeps them. Where that will never do, the publish ends all the
+    /// same: the other rows are there, and nobody is to wait for these.
     async fn keep_rejected(&self, location: &Location, entry: &PublishEntry) -> Result<(), Refusal> {
         let Some(change) = &entry.rejected else { return Ok(()) };
-        let location = planning::rejected_location(location);
-        Box::pin(apply_change(&self.stores, &location, change)).await.map_err(Refusal::from)?;
-        fault::reach(Step::RejectedAppended);
-        Ok(())
+        let (beside, mut change) = (planning::rejected_location(location), change.clone());
+        let ends = |failure: Failure| Refusal { is_final: !failure.is_retryable(), failure };
+        for _ in 0..REJECTED_TRIES {
+            match Box::pin(apply_change(&self.stores, &beside, &change)).await {
+                Ok(_) => {
+                    fault::reach(Step::RejectedAppended);
+                    return Ok(());
+                }
+                // Somebody changed its columns or properties: these rows do not care.
+                Err(CommitError::Rerun(..)) => {
+                    let newest = planning::open_rejected(&self.stores, location).await.map_err(ends)?;
+                    change.version = log::appended(&newest);
+                }
+                Err(error) => return Err(ends(error.failure())),
+            }
+        }
+        Err(Failure::external("WRITE_CONFLICT", format!("the table at {beside} changes all the time")).into())
     }
 
-    /// Says that all files are there, if that is to be said.
+    /// Says that all files are there, if that is to be said. Where that will never do, the files are there nonetheless.
     async fn mark(&self, location: &Location, entry: &PublishEntry) -> Result<(), Refusal> {
-        match entry.record.marks_success {
-            true => write::mark_success(&self.stores, location).await.map_err(Refusal::from),
-            false => Ok(()),
+        if !entry.record.marks_success {
+            return Ok(());
+        }
+        match write::mark_success(&self.stores, location).await {
+            Err(failure) if !failure.is_retryable() => {
+                tracing::error!(%location, %failure, "no _SUCCESS is put where a write was to end with one");
+                Ok(())
+            }
+            marked => marked.map_err(Refusal::from),
         }
     }
 

@@ -16,6 +16,8 @@ use crate::catalog::DurableCatalog;
 use crate::planning::LogTarget;
 use crate::store::{SqliteStore, Store};
 
+mod rejected;
+
 const JOB: &str = "r-s1-a1";
 
 struct Table {
@@ -99,7 +101,7 @@ impl Table {
             schema: self.def("t").schema,
             log: None,
             marks_success: false,
-            rejected: None,
+            keeps_rejected: false,
             rows: crate::planning::Rows::OfPlan,
             done: String::new(),
         }

@@ -66,8 +66,7 @@ pub struct Driver {
     publishes: Arc<Publishes>,
     /// Itself, to submit what follows from a run.
     me: Weak<Self>,
-    /// Taken by who looks whether something follows.
-    upkeep: tokio::sync::Mutex<()>,
+    upkeep: upkeep::Looks,
 }
 
 impl Driver {
@@ -90,7 +89,7 @@ impl Driver {
             metrics,
             publishes,
             me: me.clone(),
-            upkeep: tokio::sync::Mutex::default(),
+            upkeep: upkeep::Looks::default(),
         })
     }
 

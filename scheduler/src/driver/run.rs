@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
+use parking_lot::Mutex;
 use selvedge_engine::session::Settings;
 use selvedge_engine::sql::ScriptStatement;
 use selvedge_model::run::RunEvent;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::sink::{ResultEvent, ResultSink};
+use super::upkeep::Aftermath;
 use super::{Driver, RunSpec, Stop, Work};
 use crate::runs::{Turn, now_ms};
 
@@ -25,6 +27,8 @@ pub(super) struct OpenRun {
     pub(super) settings: Settings,
     pub(super) sink: Option<ResultSink>,
     pub(super) cancel: CancellationToken,
+    /// What its writes left in tables.
+    pub(super) aftermaths: Mutex<Vec<Aftermath>>,
 }
 
 /// One statement to run.
@@ -89,7 +93,7 @@ impl Driver {
     async fn drive(&self, turn: Turn, cancel: CancellationToken, spec: RunSpec) {
         let RunSpec { id, user, settings, work, sink, .. } = spec;
         let permit = cancel.run_until_cancelled(turn.come()).await.flatten();
-        let mut run = OpenRun { id, user, settings, sink, cancel };
+        let mut run = OpenRun { id, user, settings, sink, cancel, aftermaths: Mutex::default() };
         let outcome = match &permit {
             Some(_) => {
                 self.book.apply(&run.id, RunEvent::Started);
@@ -99,6 +103,8 @@ impl Driver {
         };
         // The place is free before anybody hears of the end, so that a follower's next run is not refused.
         drop(permit);
+        // Not sooner: its own statements would meet it.
+        self.look_after(run.aftermaths.get_mut().split_off(0));
         let failure = match outcome {
             Ok(()) => return,
             Err((index, Stop::Cancelled)) => self.ended_from_outside(&run.id, index),

@@ -53,9 +53,7 @@ impl Driver {
         let Some((written, aftermath)) = written? else {
             return Ok(Done { message: format!("table {} was there already", write.target), ..Done::default() });
         };
-        if let Some(aftermath) = aftermath {
-            self.optimize_later(aftermath);
-        }
+        run.aftermaths.lock().extend(aftermath);
         let message = self.with_unmet(run, ids, told(&write, written.rows_written));
         Ok(Done { written, message, ..Done::default() })
     }

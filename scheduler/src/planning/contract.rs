@@ -37,11 +37,26 @@ pub(super) async fn attach(planner: &Planner, state: &SessionState, planned: Pla
     if !contract.is_empty() {
         let keeps = contract.iter().any(|planned| planned.stated().expectation.on_violation == OnViolation::Reject);
         write.plan = with_contract(write.plan, contract).map_err(|e| classify(&e))?;
-        if keeps && write.log.is_some() && !planner.is_rehearsal() {
-            write.rejected = Some(rejected::open(planner, &write).await?);
+        if keeps {
+            keep_rejected(planner, &mut write).await?;
         }
     }
     Ok(Planned::Write(write))
+}
+
+/// What is left out of the write is kept: that it can be is found out before it begins.
+async fn keep_rejected(planner: &Planner, write: &mut PlannedWrite) -> Result<(), Failure> {
+    if write.log.is_none() {
+        let cause =
+            format!("{} is written as plain files, and rows that are left out of those are not kept", write.target);
+        let hint = "DROP EXPECT what says DROP INTO REJECTED, and state it with DROP alone.";
+        return Err(Failure::user("EXPECTATION_NOT_APPLICABLE", cause).with_hint(hint));
+    }
+    if !planner.is_rehearsal() {
+        rejected::open(planner.engine.stores(), &write.location).await?;
+    }
+    write.keeps_rejected = true;
+    Ok(())
 }
 
 /// What is expected of a write: by the table that it makes anew, and by all tables that are where it writes.

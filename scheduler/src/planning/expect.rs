@@ -17,7 +17,7 @@ use selvedge_model::Failure;
 use selvedge_model::expectation::{Expectation, OnViolation, Rule};
 
 use super::statement::Context;
-use super::{Planned, PlannedWrite, insert, managed, names, query, rejected, resolve, show};
+use super::{Planned, insert, managed, names, query, rejected, resolve, show};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -42,20 +42,15 @@ pub(super) async fn expect(context: &Context<'_>, expect: &Expect) -> Result<Pla
     let name = names::ident(&expect.name);
     let there = context.planner.engine.catalog().expectations(&table).iter().any(|known| known.name == name);
     let expectation = Expectation { name: name.clone(), rule, on_violation: expect.on_violation };
-    let keeper = match expect.on_violation {
-        OnViolation::Reject => rejected::make(context, &def).await.map_err(at_table)?,
-        OnViolation::Fail | OnViolation::Warn | OnViolation::Drop => None,
-    };
+    if expect.on_violation == OnViolation::Reject {
+        rejected::make(context, &def).await.map_err(at_table)?;
+    }
     let changed = context.planner.catalog.put_expectation(&table, expectation).await.map_err(at_table)?;
-    let done = match (changed, there) {
+    Ok(Planned::done(match (changed, there) {
         (false, _) => format!("{table} expects {name} already"),
         (true, true) => format!("expectation {name} of {table} is another one now"),
         (true, false) => format!("{table} expects {name}"),
-    };
-    Ok(match keeper {
-        Some(keeper) => Planned::from(PlannedWrite { done, ..keeper }),
-        None => Planned::done(done),
-    })
+    }))
 }
 
 /// Refuses a condition that a write could not check.

@@ -43,7 +43,6 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use selvedge_engine::catalog::TableDef;
-use selvedge_engine::delta::DeltaSnapshot;
 use selvedge_engine::error::classify;
 use selvedge_engine::session::{Engine, Settings};
 use selvedge_engine::sql::ScriptStatement;
@@ -54,7 +53,7 @@ use selvedge_model::{Failure, StatementAttempt};
 use check::Rehearsal;
 pub use maintain::PlannedVacuum;
 pub use managed::{LogTarget, TableChange};
-pub(crate) use rejected::location_of as rejected_location;
+pub(crate) use rejected::{location_of as rejected_location, open as open_rejected};
 
 use crate::catalog::DurableCatalog;
 
@@ -120,8 +119,8 @@ pub struct PlannedWrite {
     pub schema: SchemaRef,
     /// What it does to the table's log, if there is one.
     pub log: Option<LogTarget>,
-    /// The table that keeps the rows which are left out, if they are kept.
-    pub rejected: Option<Arc<DeltaSnapshot>>,
+    /// Whether rows that are left out are kept in the table that belongs to this one.
+    pub keeps_rejected: bool,
     /// Whether an empty `_SUCCESS` says at the end that all files are there.
     pub marks_success: bool,
     /// Whether there are rows to write.
@@ -145,7 +144,7 @@ impl PlannedWrite {
             may_exist: false,
             schema: def.schema.clone(),
             log: Some(log),
-            rejected: None,
+            keeps_rejected: false,
             marks_success: false,
             rows: Rows::None,
             done: String::new(),

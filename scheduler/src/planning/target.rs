@@ -93,7 +93,7 @@ pub(super) fn write(
         may_exist: target.may_exist,
         schema: target.schema,
         log: target.log,
-        rejected: None,
+        keeps_rejected: false,
         marks_success,
         rows: Rows::OfPlan,
         done: target.done,

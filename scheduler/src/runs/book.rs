@@ -196,11 +196,11 @@ impl RunBook {
         self.ids.next().map_err(|error| Failure::internal("INTERNAL", error.to_string()))
     }
 
-    /// Whether a run of this job waits or runs.
-    pub fn has_open(&self, name: &str) -> bool {
+    /// The newest run of a job.
+    pub fn newest(&self, name: &str) -> Option<Arc<RunRecord>> {
         let state = self.state.lock();
-        let mut records = state.runs.values().map(|entry| entry.record.borrow());
-        records.any(|record| record.name == name && !record.state.is_final())
+        let mut newest_first = state.runs.values().rev().map(|entry| Arc::clone(&entry.record.borrow()));
+        newest_first.find(|record| record.name == name)
     }
 
     /// Follows a run; the channel closes when the run is forgotten.
