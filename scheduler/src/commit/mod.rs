@@ -162,8 +162,10 @@ async fn record(
     if let Some(files) = write.log.as_ref().and_then(|log| log.change.restores.as_ref()) {
         check_there(&publishes.stores, location, files).await?;
     }
-    if write.log.is_none() && is_delta_table(&publishes.stores, location).await? {
-        let cause = format!("there is a managed table at {location}, and plain files are not written among its own");
+    if write.log.is_none()
+        && let Some(table) = managed_around(&publishes.stores, location).await?
+    {
+        let cause = format!("there is a managed table at {table}, and plain files are not written among its own");
         return Err(Failure::user("NOT_SUPPORTED", cause).with_hint("Write to the table by its name, or elsewhere."));
     }
     let Proven { accepted: Accepted { files, rejected, superseded, rows, bytes, .. }, jobs } = proven;
@@ -197,6 +199,22 @@ async fn record(
     let entry = PublishEntry { record, state: PublishState::Prepared, create, log, rejected: rejected_log };
     publishes.open(&entry).await?;
     Ok((entry, Counters { rows_written: rows, bytes_written: bytes, files_written, ..Counters::default() }))
+}
+
+/// The managed table in whose directory a place is.
+async fn managed_around(stores: &ObjectStores, place: &Location) -> Result<Option<Location>, Failure> {
+    if is_delta_table(stores, place).await? {
+        return Ok(Some(place.clone()));
+    }
+    let parts: Vec<_> = place.path().parts().collect();
+    for above in (0..parts.len()).rev() {
+        let above = place.with_path(parts.iter().take(above).cloned().collect()).as_directory();
+        // Who may only see the place itself has no table around it that is theirs.
+        if is_delta_table(stores, &above).await.unwrap_or(false) {
+            return Ok(Some(above));
+        }
+    }
+    Ok(None)
 }
 
 fn partition_fields(write: &PlannedWrite) -> Vec<FieldRef> {

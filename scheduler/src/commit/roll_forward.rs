@@ -67,7 +67,7 @@ impl Publishes {
             let failure = failure_of(outcomes, Reply::Lost);
             tracing::warn!(%location, %failure, "a publish cannot be carried out; taking it back");
             *ended_badly = Some(failure);
-        } else if replies.contains(&Reply::Lost) {
+        } else if next == PublishState::Done && entry.state == PublishState::Removed && replies.contains(&Reply::Lost) {
             *ended_badly = Some(not_kept(location, &failure_of(outcomes, Reply::Lost)));
         }
         match self.record(entry, next).await {

@@ -381,6 +381,9 @@ async fn plain_files_are_not_published_among_those_of_a_managed_table() {
     let failure = table.publish(WriteKind::Overwrite, rows, 1).await.unwrap_err();
     assert_eq!(failure.code, "NOT_SUPPORTED", "{failure}");
     assert!(table.dir.path().join("ds=1/old.parquet").exists());
+    let part = Location::parse(&format!("{}/ds=1/", table.dir.path().display())).unwrap();
+    let around = managed_around(&stores(), &part).await.unwrap().unwrap();
+    assert_eq!(around.as_directory(), table.location.as_directory());
 }
 
 /// Withdrawn by mistake or not: what the log names is not removed.
