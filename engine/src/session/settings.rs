@@ -69,7 +69,7 @@ static KNOWN: [Known; 8] = [
         key: ADAPTIVE,
         description: "Whether plans are adapted to what is measured while they run; the planner decides when unset",
         default: None,
-        normal: |v| v.to_lowercase().parse::<bool>().ok().map(|b| b.to_string()),
+        normal: flag,
         expected: "true or false",
     },
     Known {
@@ -91,14 +91,14 @@ static KNOWN: [Known; 8] = [
         key: SUCCESS_FILE,
         description: "Whether a write of plain files ends with an empty _SUCCESS in the directory",
         default: Some("false"),
-        normal: |v| v.to_lowercase().parse::<bool>().ok().map(|b| b.to_string()),
+        normal: flag,
         expected: "true or false",
     },
     Known {
         key: SHORT_RETENTION,
         description: "Whether VACUUM may delete files sooner than the table keeps them",
         default: Some("false"),
-        normal: |v| v.to_lowercase().parse::<bool>().ok().map(|b| b.to_string()),
+        normal: flag,
         expected: "true or false",
     },
 ];
@@ -246,6 +246,10 @@ fn unknown(key: &str) -> Failure {
             KNOWN.iter().map(|k| k.key).collect::<Vec<_>>().join(", ")
         )),
     }
+}
+
+fn flag(value: &str) -> Option<String> {
+    value.to_lowercase().parse::<bool>().ok().map(|flag| flag.to_string())
 }
 
 fn size(value: &str) -> Option<String> {

@@ -19,8 +19,7 @@ use std::collections::BTreeSet;
 
 use arrow::datatypes::FieldRef;
 use futures::{StreamExt, stream};
-use selvedge_engine::delta::check_there;
-use selvedge_engine::delta::is_delta_table;
+use selvedge_engine::delta::{check_there, is_delta_table};
 use selvedge_engine::session::Engine;
 use selvedge_engine::store::{Location, ObjectStores};
 use selvedge_engine::write;

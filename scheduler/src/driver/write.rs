@@ -50,10 +50,9 @@ impl Driver {
         let (host, publishes) = (Arc::clone(&self.host), Arc::clone(&self.publishes));
         commit::sweep_later(host, publishes, publish_id(ids), write.location.clone(), job_id.clone());
         self.host.forget(&job_id).await;
-        let Some((written, aftermath)) = written? else {
+        let Some(written) = written? else {
             return Ok(Done { message: format!("table {} was there already", write.target), ..Done::default() });
         };
-        run.aftermaths.lock().extend(aftermath);
         let message = self.with_unmet(run, ids, told(&write, written.rows_written));
         Ok(Done { written, message, ..Done::default() })
     }
@@ -80,7 +79,7 @@ impl Driver {
         state: SessionState,
         write: &PlannedWrite,
         rows: &mut Vec<ManifestRow>,
-    ) -> Result<Option<(Counters, Option<Aftermath>)>, Stop> {
+    ) -> Result<Option<Counters>, Stop> {
         let output = self.job(run, ids, state, write.plan.clone()).await?;
         let gathering = self.manifests(&output, rows);
         run.cancel.run_until_cancelled(gathering).await.ok_or(Stop::Cancelled)??;
@@ -95,7 +94,10 @@ impl Driver {
         let published = commit::publish(&self.publishes, write, publish_id(ids), proven).await;
         self.metrics.published(began.elapsed());
         let published = published.map_err(after_publish)?;
-        Ok(published.map(|counters| (counters, aftermath)))
+        if published.is_some() {
+            run.aftermaths.lock().extend(aftermath);
+        }
+        Ok(published)
     }
 
     async fn manifests(&self, output: &JobOutput, rows: &mut Vec<ManifestRow>) -> Result<(), Failure> {
