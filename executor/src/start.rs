@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use selvedge_engine::session::{Engine, EngineOptions};
-use selvedge_engine::shuffle::ShuffleStore;
+use selvedge_engine::shuffle::{MissingOutputs, ShuffleStore};
 use selvedge_engine::store::Location;
 use selvedge_model::ExecutorId;
 use selvedge_proto::internal::v1::ExecutorInfo;
@@ -66,7 +66,8 @@ pub async fn start(options: ExecutorOptions, shutdown: CancellationToken) -> Res
     let dirs = WorkDir::claim(&options.work_dir, &id)?;
     let engine = engine(&options, &dirs)?;
     let remote = options.shuffle.clone().map(|location| (location, engine.stores().clone()));
-    let shuffle = ShuffleStore::with_temp_dir(Some(dirs.shuffle_root()), remote, dirs.spill_dir());
+    let missing = Arc::new(MissingOutputs::default());
+    let shuffle = ShuffleStore::of_executor(dirs.shuffle_root(), remote, dirs.spill_dir(), missing.clone());
     let (shuffle_listener, shuffle_address) = listen(SocketAddr::new(options.bind, options.port)).await?;
     let (http_listener, http_address) = listen(options.http).await?;
 
@@ -78,6 +79,7 @@ pub async fn start(options: ExecutorOptions, shutdown: CancellationToken) -> Res
         engine,
         shuffle,
         shuffle_dir: dirs.shuffle_dir(),
+        missing,
         outbox: outbox.clone(),
         metrics: metrics.clone(),
     })?;
@@ -93,9 +95,13 @@ pub async fn start(options: ExecutorOptions, shutdown: CancellationToken) -> Res
         tokio::spawn(http::serve(http_listener, pages, stop.clone())),
     ];
     let drain_grace = options.drain_grace;
+    let background = runner.clone();
     let pull = PullLoop::new(PullParts { channel, info, runner, outbox, metrics, drain_grace });
     let ended = tokio::spawn(async move {
-        pull.run(shutdown).await;
+        tokio::select! {
+            () = pull.run(shutdown) => {}
+            () = background.background() => {}
+        }
         stop.cancel();
         for mut service in services {
             // A reader that never finishes must not keep the process.

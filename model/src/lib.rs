@@ -5,7 +5,9 @@
 
 pub mod commit;
 pub mod compaction;
+pub mod copies;
 pub mod delta;
+pub mod durability;
 pub mod expectation;
 pub mod failure;
 pub mod handout;
@@ -15,6 +17,7 @@ pub mod manifest;
 pub mod params;
 pub mod publish;
 pub mod run;
+pub mod speculation;
 pub mod vacuum;
 pub mod words;
 

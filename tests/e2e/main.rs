@@ -28,6 +28,7 @@ mod observability;
 mod oracles;
 mod recovery;
 mod restart;
+mod shuffle;
 mod sql_jobs;
 mod stage;
 mod tpch;

@@ -5,6 +5,7 @@
 
 mod engine;
 mod functions;
+mod known;
 mod memory;
 mod merge_action;
 mod settings;
@@ -12,6 +13,6 @@ mod settings;
 pub use engine::{ADAPTIVE_PLANNER_KEY, CATALOG_NAME, DEFAULT_SCHEMA, Engine, EngineOptions};
 pub use memory::BorrowingPool;
 pub use merge_action::{LEFT_OUT, merge_action};
-pub use settings::Settings;
+pub use settings::{Settings, may_speculate, shuffle_durability};
 
 pub(crate) use settings::{broadcast_limit, hash_join_build_bytes};

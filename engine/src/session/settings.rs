@@ -8,100 +8,15 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use ballista_core::config::BallistaConfig;
-use bytesize::ByteSize;
 use datafusion::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
-use datafusion::parquet::basic::Compression;
 use datafusion::prelude::SessionConfig;
 use selvedge_model::Failure;
+use selvedge_model::durability::Durability;
 
 use super::engine::base_config;
+use super::known::*;
 use crate::error::{EngineError, classify, nearest};
-
-const TARGET_FILE_BYTES: &str = "selvedge.write.target_file_bytes";
-const COMPRESSION: &str = "selvedge.write.compression";
-const ADAPTIVE: &str = "selvedge.planner.adaptive";
-const TARGET_PARTITIONS: &str = "selvedge.planner.target_partitions";
-const SUCCESS_FILE: &str = "selvedge.write.success_file";
-const AUTO_OPTIMIZE_FILES: &str = "selvedge.write.auto_optimize_files";
-const SHORT_RETENTION: &str = "selvedge.vacuum.allow_short_retention";
-const HASH_JOIN_BUILD_BYTES: &str = "selvedge.planner.hash_join_build_bytes";
-
-const DEFAULT_TARGET_FILE_BYTES: u64 = 256 << 20;
-const DEFAULT_COMPRESSION: &str = "zstd(3)";
-/// As many as other engines let come together before they compact by themselves.
-const DEFAULT_AUTO_OPTIMIZE_FILES: usize = 50;
-/// Where the fleet says nothing: an eighth of a task's 2 GiB.
-const DEFAULT_HASH_JOIN_BUILD_BYTES: u64 = 256 << 20;
-
-/// A setting of ours: its key, what it is for, its default as shown, and how a value is brought to its one form.
-struct Known {
-    key: &'static str,
-    description: &'static str,
-    default: Option<&'static str>,
-    normal: fn(&str) -> Option<String>,
-    expected: &'static str,
-}
-
-static KNOWN: [Known; 8] = [
-    Known {
-        key: TARGET_FILE_BYTES,
-        description: "Size that written files are cut at",
-        default: Some("268435456"),
-        normal: size,
-        expected: "a size: 256MiB, or a number of bytes of at least 1",
-    },
-    Known {
-        key: COMPRESSION,
-        description: "Codec of written Parquet",
-        default: Some(DEFAULT_COMPRESSION),
-        normal: codec,
-        expected: "zstd, zstd(1) to zstd(22), snappy, lz4, gzip, brotli or uncompressed",
-    },
-    Known {
-        key: AUTO_OPTIMIZE_FILES,
-        description: "Small files of a partition after a write from which on an OPTIMIZE of it follows by itself; 0 for never",
-        default: Some("50"),
-        normal: |v| v.parse::<usize>().ok().filter(|n| *n <= 1_000_000).map(|n| n.to_string()),
-        expected: "a whole number from 0 to 1000000",
-    },
-    Known {
-        key: ADAPTIVE,
-        description: "Whether plans are adapted to what is measured while they run; the planner decides when unset",
-        default: None,
-        normal: flag,
-        expected: "true or false",
-    },
-    Known {
-        key: TARGET_PARTITIONS,
-        description: "Partitions to plan for; follows the fleet when unset",
-        default: None,
-        normal: |v| v.parse::<usize>().ok().filter(|n| (1..=100_000).contains(n)).map(|n| n.to_string()),
-        expected: "a whole number from 1 to 100000",
-    },
-    Known {
-        key: HASH_JOIN_BUILD_BYTES,
-        description: "Largest share of a join's smaller side that a task keeps in memory; larger ones are sorted and merged, \
-                      which spills. Follows the executors' memory when unset",
-        default: None,
-        normal: |v| ByteSize::from_str(v).ok().map(|size| size.as_u64().to_string()),
-        expected: "a size: 256MiB, or 0 to sort always",
-    },
-    Known {
-        key: SUCCESS_FILE,
-        description: "Whether a write of plain files ends with an empty _SUCCESS in the directory",
-        default: Some("false"),
-        normal: flag,
-        expected: "true or false",
-    },
-    Known {
-        key: SHORT_RETENTION,
-        description: "Whether VACUUM may delete files sooner than the table keeps them",
-        default: Some("false"),
-        normal: flag,
-        expected: "true or false",
-    },
-];
 
 /// Keys that would break what we rely on, and why they are refused.
 const REFUSED: [(&str, &str); 3] = [
@@ -222,9 +137,21 @@ pub(crate) fn broadcast_limit(options: &ConfigOptions) -> usize {
 
 /// Largest share of a join's build side that one task may keep in memory, as a session says.
 pub(crate) fn hash_join_build_bytes(options: &ConfigOptions) -> u64 {
-    let ours = options.extensions.get::<SelvedgeConfig>();
-    let value = ours.and_then(|config| config.values.get(HASH_JOIN_BUILD_BYTES)?.parse().ok());
-    value.unwrap_or(DEFAULT_HASH_JOIN_BUILD_BYTES)
+    ours(options, HASH_JOIN_BUILD_BYTES).unwrap_or(DEFAULT_HASH_JOIN_BUILD_BYTES)
+}
+
+/// When a task's output is copied to the shuffle location, as a session says.
+pub fn shuffle_durability(options: &ConfigOptions) -> Durability {
+    ours(options, DURABILITY).unwrap_or_default()
+}
+
+/// Whether a task that is far slower than its peers may be run once more elsewhere, as a session says.
+pub fn may_speculate(options: &ConfigOptions) -> bool {
+    ours(options, SPECULATION).unwrap_or(true)
+}
+
+fn ours<T: FromStr>(options: &ConfigOptions, key: &str) -> Option<T> {
+    options.extensions.get::<SelvedgeConfig>()?.values.get(key)?.parse().ok()
 }
 
 fn normalised(key: &str, value: &str) -> Result<String, Failure> {
@@ -246,30 +173,6 @@ fn unknown(key: &str) -> Failure {
             KNOWN.iter().map(|k| k.key).collect::<Vec<_>>().join(", ")
         )),
     }
-}
-
-fn flag(value: &str) -> Option<String> {
-    value.to_lowercase().parse::<bool>().ok().map(|flag| flag.to_string())
-}
-
-fn size(value: &str) -> Option<String> {
-    let bytes = ByteSize::from_str(value).ok()?.as_u64();
-    (bytes >= 1).then(|| bytes.to_string())
-}
-
-/// With the level that Parquet's parser wants to see.
-fn codec(value: &str) -> Option<String> {
-    let value = value.to_lowercase();
-    let full = match value.as_str() {
-        "zstd" => DEFAULT_COMPRESSION,
-        "gzip" => "gzip(6)",
-        "brotli" => "brotli(4)",
-        "lz4" => "lz4_raw",
-        "none" => "uncompressed",
-        other => other,
-    };
-    let known = Compression::from_str(full).ok()?;
-    (!matches!(known, Compression::LZO)).then(|| full.to_owned())
 }
 
 /// Our settings inside a session.

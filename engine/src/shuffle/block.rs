@@ -14,16 +14,18 @@ use ballista_core::serde::scheduler::PartitionLocation;
 use datafusion::error::{DataFusionError, Result};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
+use selvedge_model::TaskRef;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
 use super::decode::{self, Input, IpcStream};
-use super::error::ShuffleError;
+use super::error::{SHUFFLE_LOST, ShuffleError};
 use super::fetch::Fetch;
 use super::paths;
 use super::peer::ByteRange;
 use super::source::ReadCounts;
 use super::store::ShuffleStore;
+use crate::error::classify;
 
 pub(super) type Batches = BoxStream<'static, Result<RecordBatch>>;
 
@@ -34,6 +36,7 @@ pub(super) struct Block {
 }
 
 /// What to read and how.
+#[derive(Clone)]
 pub(super) struct BlockRequest {
     pub location: PartitionLocation,
     /// The keys wanted; more may come.
@@ -41,10 +44,34 @@ pub(super) struct BlockRequest {
     /// Whether to find the schema out; a plan node knows it.
     pub with_schema: bool,
     pub counts: ReadCounts,
+    /// The task that reads, by the engine's name for it.
+    pub reader: String,
 }
 
-/// Opens a block.
-pub(super) async fn open(store: &ShuffleStore, request: BlockRequest) -> Result<Block> {
+/// Opens a block. With somebody to ask, a missing one is waited for.
+pub(super) async fn open(store: &ShuffleStore, mut request: BlockRequest) -> Result<Block> {
+    loop {
+        let Some(missing) = store.missing() else { return try_open(store, request).await };
+        request.location = missing.current(request.location);
+        let (writer, _) = paths::locate(&request.location)?;
+        if !missing.is_missed(&writer.task) {
+            match try_open(store, request.clone()).await {
+                Err(error) if is_lost(&error) => {
+                    tracing::warn!(output = %writer, %error, "a task's output is missing: waiting until it is made again");
+                }
+                opened => return opened,
+            }
+        }
+        missing.wait(&writer.task, &request.reader).await;
+    }
+}
+
+/// Whether another copy of the block would help.
+fn is_lost(error: &DataFusionError) -> bool {
+    classify(error).code == SHUFFLE_LOST
+}
+
+async fn try_open(store: &ShuffleStore, request: BlockRequest) -> Result<Block> {
     let counts = request.counts.clone();
     let mut block = if request.location.is_sort_shuffle {
         open_slice(store, request).await?
@@ -77,7 +104,7 @@ async fn open_slice(store: &ShuffleStore, request: BlockRequest) -> Result<Block
 }
 
 async fn open_file(store: &ShuffleStore, request: BlockRequest) -> Result<Block> {
-    let BlockRequest { location, bound, counts, with_schema } = request;
+    let BlockRequest { location, bound, counts, with_schema, .. } = request;
     let (writer, path) = paths::locate(&location)?;
     if let Some(local) = store.local_file(&writer, &path)
         && is_ipc_file(&local)
@@ -146,5 +173,33 @@ fn whole() -> ByteRange {
 
 /// A block that is opened when first asked for a batch.
 pub(super) fn lazily(store: Arc<ShuffleStore>, request: BlockRequest) -> Batches {
-    stream::once(async move { Ok::<_, DataFusionError>(open(&store, request).await?.batches) }).try_flatten().boxed()
+    stream::once(begin(store, request)).try_flatten().boxed()
+}
+
+/// Opens a block and reads its first batch. Until there is one, another copy of the block is as good: after that a reader
+/// would see rows twice, so the task has to begin again.
+async fn begin(store: Arc<ShuffleStore>, mut request: BlockRequest) -> Result<Batches> {
+    loop {
+        let mut batches = open(&store, request.clone()).await?.batches;
+        let first = match batches.next().await {
+            None => return Ok(batches),
+            Some(first) => first,
+        };
+        let Some(missing) = store.missing() else { return Ok(stream::iter([first]).chain(batches).boxed()) };
+        request.location = missing.current(request.location);
+        let (writer, _) = paths::locate(&request.location)?;
+        match first {
+            Err(error) if is_lost(&error) => missing.note(&writer.task),
+            first => {
+                let rest = stream::iter([first]).chain(batches);
+                return Ok(rest.inspect_err(move |error| note_lost(&store, &writer.task, error)).boxed());
+            }
+        }
+    }
+}
+
+fn note_lost(store: &ShuffleStore, task: &TaskRef, error: &DataFusionError) {
+    if let Some(missing) = store.missing().filter(|_| is_lost(error)) {
+        missing.note(task);
+    }
 }

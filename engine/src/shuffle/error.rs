@@ -10,6 +10,9 @@ use selvedge_model::failure::{Failure, HasFailure};
 
 use crate::error::EngineError;
 
+/// The code of a block that cannot be had as it was written.
+pub(super) const SHUFFLE_LOST: &str = "SHUFFLE_LOST";
+
 /// What is wrong with a shuffle block.
 #[derive(Debug, thiserror::Error)]
 pub enum ShuffleError {
@@ -61,7 +64,7 @@ impl HasFailure for ShuffleError {
     fn failure(&self) -> Failure {
         match self {
             Self::BadLocation { .. } => Failure::internal("INTERNAL", self.to_string()),
-            Self::Unreadable { .. } | Self::Damaged { .. } => Failure::external("SHUFFLE_LOST", self.to_string())
+            Self::Unreadable { .. } | Self::Damaged { .. } => Failure::external(SHUFFLE_LOST, self.to_string())
                 .with_hint("The executor that held it is gone or out of reach. Set a shuffle location to survive that"),
             Self::NotUploaded { .. } | Self::NotForgotten { .. } => {
                 Failure::external("STORE_UNAVAILABLE", self.to_string())

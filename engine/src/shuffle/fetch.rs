@@ -34,6 +34,8 @@ pub(super) struct Fetch {
     source: usize,
     round: u32,
     cause: Option<io::Error>,
+    /// Every place asked in this round says that it has no such file.
+    absent: bool,
     ended: bool,
     /// What follows the range under way.
     pieces: std::vec::IntoIter<Piece>,
@@ -44,7 +46,20 @@ impl Fetch {
     pub(super) fn new(path: String, sources: Arc<[Source]>, range: ByteRange, counts: ReadCounts) -> Self {
         let ByteRange { start, end } = range;
         let (body, cause, pieces) = Default::default();
-        Self { path, sources, counts, next: start, end, body, source: 0, round: 0, cause, ended: false, pieces }
+        Self {
+            path,
+            sources,
+            counts,
+            next: start,
+            end,
+            body,
+            source: 0,
+            round: 0,
+            cause,
+            absent: true,
+            ended: false,
+            pieces,
+        }
     }
 
     /// Prepares to read pieces one after another.
@@ -139,6 +154,7 @@ impl Fetch {
     /// Moves on to the next place, or after the last one pauses and begins another round.
     async fn turn_to_next(&mut self, cause: io::Error) -> Result<(), ShuffleError> {
         tracing::debug!(path = self.path, source = ?self.sources.get(self.source), %cause, "cannot read a shuffle block");
+        self.absent &= cause.kind() == io::ErrorKind::NotFound;
         // That a place never had the file says less than why another one failed.
         let known = self.cause.as_ref().is_some_and(|c| c.kind() != io::ErrorKind::NotFound);
         if !known || cause.kind() != io::ErrorKind::NotFound {
@@ -150,10 +166,11 @@ impl Fetch {
         }
         self.source = 0;
         self.round += 1;
-        if self.round >= ROUNDS {
+        // Files appear before anybody is told of them: one that is nowhere will not come by waiting.
+        if self.round >= ROUNDS || std::mem::replace(&mut self.absent, true) {
             self.ended = true;
             let cause = self.cause.take().unwrap_or_else(|| io::Error::other("unknown"));
-            return Err(ShuffleError::Unreadable { path: self.path.clone(), rounds: ROUNDS, cause });
+            return Err(ShuffleError::Unreadable { path: self.path.clone(), rounds: self.round, cause });
         }
         self.counts.retries.add(1);
         tokio::time::sleep(pause(self.round)).await;

@@ -27,7 +27,7 @@ use super::block::{BlockRequest, lazily};
 use super::coalesce::Coalesced;
 use super::source::ReadCounts;
 use super::store::ShuffleStore;
-use super::{SHUFFLE_BYTES_READ, SHUFFLE_ROWS_READ};
+use super::{LOCAL_READS, PEER_READS, REMOTE_READS, SHUFFLE_BYTES_READ, SHUFFLE_ROWS_READ};
 
 /// Blocks read at the same time by one partition of one reader.
 const BLOCKS_IN_FLIGHT: usize = 8;
@@ -69,24 +69,31 @@ impl DurableShuffleReaderExec {
         ReadCounts {
             bytes: counter(SHUFFLE_BYTES_READ),
             rows: counter(SHUFFLE_ROWS_READ),
-            local: counter("local_reads"),
-            peer: counter("peer_reads"),
-            remote: counter("remote_reads"),
+            local: counter(LOCAL_READS),
+            peer: counter(PEER_READS),
+            remote: counter(REMOTE_READS),
             retries: counter("read_retries"),
         }
     }
 
-    fn requests(&self, partition: usize, bound: Option<&WidenedBound>) -> Result<Vec<BlockRequest>> {
+    fn requests(
+        &self,
+        partition: usize,
+        bound: Option<&WidenedBound>,
+        context: &TaskContext,
+    ) -> Result<Vec<BlockRequest>> {
         let locations = self
             .partitions
             .get(if self.broadcast { 0 } else { partition })
             .ok_or_else(|| internal_datafusion_err!("shuffle partition {partition} of {}", self.partitions.len()))?;
         let counts = self.counts(partition);
+        let reader = context.task_id().unwrap_or_default();
         let request = |location: &PartitionLocation| BlockRequest {
             location: location.clone(),
             bound: bound.cloned(),
             with_schema: false,
             counts: counts.clone(),
+            reader: reader.clone(),
         };
         Ok(locations.iter().map(request).collect())
     }
@@ -100,7 +107,7 @@ impl DurableShuffleReaderExec {
         let bound = reader.bounds().and_then(|bounds| bounds.get(partition));
         let schema = self.schema();
         let streams: Vec<SendableRecordBatchStream> = self
-            .requests(partition, bound)?
+            .requests(partition, bound, context)?
             .into_iter()
             .map(|request| lazily(self.store.clone(), request))
             .map(|blocks| Box::pin(RecordBatchStreamAdapter::new(schema.clone(), blocks)) as _)
@@ -120,7 +127,7 @@ impl DurableShuffleReaderExec {
     }
 
     fn concatenate(&self, partition: usize, context: &TaskContext) -> Result<SendableRecordBatchStream> {
-        let mut requests = self.requests(partition, None)?;
+        let mut requests = self.requests(partition, None, context)?;
         if !requests.is_empty() {
             // Readers of different partitions begin with different writers, so that none is asked by all at once.
             let first = partition % requests.len();

@@ -20,6 +20,7 @@ use super::coalesce::Coalesced;
 use super::error::ShuffleError;
 use super::id::VirtualExecutorId;
 use super::index::IndexCache;
+use super::missing::MissingOutputs;
 use super::paths::is_plain_name;
 use super::peer::Peers;
 use super::source::{ReadCounts, Source};
@@ -38,22 +39,34 @@ pub struct ShuffleStore {
     indexes: IndexCache,
     downloads: Semaphore,
     temp_dir: PathBuf,
+    missing: Option<Arc<MissingOutputs>>,
 }
 
 impl ShuffleStore {
     /// A store over a local folder, a remote location, both or none; executors are asked in any case.
     pub fn new(local: Option<PathBuf>, remote: Option<(Location, ObjectStores)>) -> Arc<Self> {
-        Self::with_temp_dir(local, remote, std::env::temp_dir())
+        Self::assemble(local, remote, std::env::temp_dir(), None)
     }
 
-    /// As [`Self::new`], with a folder of the caller's for files that must be brought to local disk.
-    pub fn with_temp_dir(
+    /// An executor's: with a folder of its own for files that must be brought to local disk, and somebody to ask for what is
+    /// missing.
+    pub fn of_executor(
+        local: PathBuf,
+        remote: Option<(Location, ObjectStores)>,
+        temp_dir: PathBuf,
+        missing: Arc<MissingOutputs>,
+    ) -> Arc<Self> {
+        Self::assemble(Some(local), remote, temp_dir, Some(missing))
+    }
+
+    fn assemble(
         local: Option<PathBuf>,
         remote: Option<(Location, ObjectStores)>,
         temp_dir: PathBuf,
+        missing: Option<Arc<MissingOutputs>>,
     ) -> Arc<Self> {
         let (peers, indexes) = Default::default();
-        Arc::new(Self { local, remote, peers, indexes, downloads: Semaphore::new(DOWNLOADS), temp_dir })
+        Arc::new(Self { local, remote, peers, indexes, downloads: Semaphore::new(DOWNLOADS), temp_dir, missing })
     }
 
     /// Whether finished blocks survive the executor that wrote them.
@@ -64,7 +77,8 @@ impl ShuffleStore {
     /// Reads one block in batches of about `batch_size` rows.
     pub async fn open(&self, location: &PartitionLocation, batch_size: usize) -> Result<SendableRecordBatchStream> {
         let counts = ReadCounts::default();
-        let request = BlockRequest { location: location.clone(), bound: None, with_schema: true, counts };
+        let reader = String::new();
+        let request = BlockRequest { location: location.clone(), bound: None, with_schema: true, counts, reader };
         let block = block::open(self, request).await?;
         let schema = block.schema.ok_or_else(|| ShuffleError::Damaged {
             path: location.executor_meta.id.clone(),
@@ -88,6 +102,10 @@ impl ShuffleStore {
         let folder = location.join(job_id);
         let paths = store.list(Some(folder.path())).map_ok(|object| object.location).boxed();
         store.delete_stream(paths).try_for_each(|_| async { Ok(()) }).await.map_err(|e| failed(e.to_string()).into())
+    }
+
+    pub(super) fn missing(&self) -> Option<&MissingOutputs> {
+        self.missing.as_deref()
     }
 
     pub(super) fn indexes(&self) -> &IndexCache {

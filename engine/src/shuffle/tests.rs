@@ -136,7 +136,7 @@ async fn upload_all(local: &TempDir, remote: &TempDir) -> Arc<ShuffleStore> {
     let mut files = Vec::new();
     let folder = local.path().join(REAL);
     files_below(&folder, &folder, &mut files);
-    assert!(store.upload(&folder, &files).await.unwrap() > 0);
+    assert!(store.upload(&folder, &files).await.unwrap().bytes > 0);
     std::fs::remove_dir_all(folder).unwrap();
     store
 }

@@ -28,23 +28,32 @@ const PARTS: usize = 2;
 const FILES: usize = 4;
 const TRIES: u32 = 3;
 
+/// What was copied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Bytes of the files.
+    pub bytes: u64,
+    /// Requests it took, those in vain included.
+    pub requests: u64,
+}
+
 impl ShuffleStore {
-    /// Copies `files` (relative paths) from `folder` to the shuffle location; returns the bytes copied. Without a
-    /// location nothing is done.
-    pub async fn upload(&self, folder: &Path, files: &[String]) -> Result<u64, ShuffleError> {
-        let Some((root, stores)) = self.remote() else { return Ok(0) };
+    /// Copies `files` (relative paths) from `folder` to the shuffle location. Without a location nothing is done.
+    pub async fn upload(&self, folder: &Path, files: &[String]) -> Result<Copied, ShuffleError> {
+        let Some((root, stores)) = self.remote() else { return Ok(Copied::default()) };
         let store = stores.get(root).map_err(|e| not_uploaded("", &root.to_string(), e))?;
-        let mut uploads: Vec<BoxFuture<'static, Result<u64, ShuffleError>>> = Vec::with_capacity(files.len());
+        let mut uploads: Vec<BoxFuture<'static, Result<Copied, ShuffleError>>> = Vec::with_capacity(files.len());
         for file in files {
             if !is_plain_path(file) {
                 return Err(ShuffleError::BadLocation { what: format!("'{file}' is not a shuffle path") });
             }
             uploads.push(upload_file(store.clone(), folder.join(file), root.join(file)).boxed());
         }
-        let mut sum = 0;
+        let mut sum = Copied::default();
         let mut uploads = stream::iter(uploads).buffer_unordered(FILES);
-        while let Some(bytes) = uploads.try_next().await? {
-            sum += bytes;
+        while let Some(file) = uploads.try_next().await? {
+            sum.bytes += file.bytes;
+            sum.requests += file.requests;
         }
         Ok(sum)
     }
@@ -54,12 +63,12 @@ fn not_uploaded(path: &str, to: &str, cause: impl ToString) -> ShuffleError {
     ShuffleError::NotUploaded { path: path.to_owned(), to: to.to_owned(), cause: cause.to_string() }
 }
 
-async fn upload_file(store: Arc<dyn ObjectStore>, from: PathBuf, to: Location) -> Result<u64, ShuffleError> {
-    let mut round = 0;
+async fn upload_file(store: Arc<dyn ObjectStore>, from: PathBuf, to: Location) -> Result<Copied, ShuffleError> {
+    let (mut round, mut requests) = (0, 0);
     loop {
         round += 1;
-        match try_upload(&store, &from, to.path()).await {
-            Ok(bytes) => return Ok(bytes),
+        match try_upload(&store, &from, to.path(), &mut requests).await {
+            Ok(bytes) => return Ok(Copied { bytes, requests }),
             Err(cause) if round < TRIES => {
                 tracing::debug!(%to, %cause, round, "trying again to copy a shuffle file");
                 tokio::time::sleep(pause(round)).await;
@@ -73,13 +82,17 @@ async fn try_upload(
     store: &Arc<dyn ObjectStore>,
     from: &Path,
     to: &object_store::path::Path,
+    requests: &mut u64,
 ) -> object_store::Result<u64> {
     let mut file = tokio::fs::File::open(from).await.map_err(local_error)?;
     let size = file.metadata().await.map_err(local_error)?.len();
     if size <= PART_BYTES as u64 {
+        *requests += 1;
         store.put(to, read_part(&mut file).await?.into()).await?;
         return Ok(size);
     }
+    // One to open it, one to complete it, and the parts.
+    *requests += 2 + size.div_ceil(PART_BYTES as u64);
     let mut upload = begin(store.clone(), to.clone()).await?;
     match send_parts(&mut file, &mut upload).await {
         Ok(()) => Ok(size),

@@ -8,8 +8,9 @@ use ballista_core::serde::protobuf::TaskStatus;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use prost::Message;
+use selvedge_engine::shuffle::Copied;
 use selvedge_model::TaskRef;
-use selvedge_proto::internal::v1::TaskLogLine;
+use selvedge_proto::internal::v1::{CopiedOutput, TaskLogLine};
 
 use super::wire;
 use crate::clock::now_ms;
@@ -32,6 +33,7 @@ struct Inner {
     next: u64,
     statuses: VecDeque<(u64, TaskRef, Bytes)>,
     logs: VecDeque<(u64, TaskLogLine)>,
+    copied: VecDeque<(u64, CopiedOutput)>,
 }
 
 /// What one request carries.
@@ -39,6 +41,7 @@ struct Inner {
 pub(crate) struct Parcel {
     pub(crate) statuses: Vec<Bytes>,
     pub(crate) logs: Vec<TaskLogLine>,
+    pub(crate) copied: Vec<CopiedOutput>,
     numbers: HashSet<u64>,
 }
 
@@ -48,6 +51,15 @@ impl Outbox {
         let mut inner = self.inner.lock();
         let number = inner.number();
         inner.statuses.push_back((number, task, status.encode_to_vec().into()));
+    }
+
+    /// A task's output is in the shuffle location.
+    pub(crate) fn push_copied(&self, task: &TaskRef, copied: Copied) {
+        let Copied { bytes, requests } = copied;
+        let copied = CopiedOutput { task: Some(wire::task_to_wire(task)), put_requests: requests, bytes };
+        let mut inner = self.inner.lock();
+        let number = inner.number();
+        inner.copied.push_back((number, copied));
     }
 
     /// Something to tell the user about a task.
@@ -73,9 +85,10 @@ impl Outbox {
         self.inner.lock().statuses.iter().map(|(_, task, _)| task.clone()).collect()
     }
 
-    /// Whether every status was heard.
+    /// Whether every status, and where outputs are, was heard.
     pub(super) fn is_empty(&self) -> bool {
-        self.inner.lock().statuses.is_empty()
+        let inner = self.inner.lock();
+        inner.statuses.is_empty() && inner.copied.is_empty()
     }
 
     /// Copies what fits into one request, oldest first.
@@ -89,10 +102,16 @@ impl Outbox {
             fits
         });
         let statuses: Vec<_> = fitting.map(|(_, (number, _, status))| (*number, status.clone())).collect();
-        let numbers = statuses.iter().map(|(n, _)| *n).chain(inner.logs.iter().map(|(n, _)| *n)).collect();
+        // A status goes before what was copied of its task: which of it does not fit holds back what was pushed after it.
+        let cut = inner.statuses.get(statuses.len()).map_or(u64::MAX, |(number, ..)| *number);
+        let copied = inner.copied.iter().take_while(|(number, _)| *number < cut);
+        let (copied_numbers, copied): (Vec<u64>, Vec<CopiedOutput>) = copied.cloned().unzip();
+        let numbers = statuses.iter().map(|(n, _)| *n).chain(inner.logs.iter().map(|(n, _)| *n));
+        let numbers = numbers.chain(copied_numbers).collect();
         Parcel {
             statuses: statuses.into_iter().map(|(_, status)| status).collect(),
             logs: inner.logs.iter().map(|(_, line)| line.clone()).collect(),
+            copied,
             numbers,
         }
     }
@@ -102,6 +121,7 @@ impl Outbox {
         let mut inner = self.inner.lock();
         inner.statuses.retain(|(number, ..)| !parcel.numbers.contains(number));
         inner.logs.retain(|(number, _)| !parcel.numbers.contains(number));
+        inner.copied.retain(|(number, _)| !parcel.numbers.contains(number));
     }
 }
 

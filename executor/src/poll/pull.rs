@@ -90,7 +90,7 @@ impl PullLoop {
         let reply = loop {
             tokio::select! {
                 reply = &mut poll => break reply,
-                () = self.runner.task_ended() => {
+                () = self.runner.has_news() => {
                     if free_vcores == 0 {
                         return;
                     }
@@ -139,6 +139,8 @@ impl PullLoop {
             logs: parcel.logs.clone(),
             wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
             kept_jobs: self.runner.kept_jobs(),
+            copied: parcel.copied.clone(),
+            missing: self.runner.missing().tasks().iter().map(wire::task_to_wire).collect(),
         };
         let mut client = self.client.clone();
         let reply = tokio::time::timeout(wait + REPLY_GRACE, client.poll(request)).await;
@@ -152,6 +154,10 @@ impl PullLoop {
     }
 
     fn carry_out(&self, orders: wire::Orders) {
+        for (missing, replacement) in orders.replaced {
+            tracing::info!(%missing, by = %replacement.output, "an output was made again");
+            self.runner.missing().replace(&missing, replacement);
+        }
         for task in &orders.cancel {
             self.runner.cancel(task);
         }
@@ -187,8 +193,11 @@ impl PullLoop {
     /// Gives the last statuses to the scheduler and ends the lease.
     async fn leave(&self) {
         let parcel = self.outbox.parcel();
-        let request =
-            pb::LeaveRequest { executor_id: self.info.executor_id.clone(), statuses: parcel.statuses.clone() };
+        let request = pb::LeaveRequest {
+            executor_id: self.info.executor_id.clone(),
+            statuses: parcel.statuses.clone(),
+            copied: parcel.copied.clone(),
+        };
         let mut client = self.client.clone();
         match tokio::time::timeout(Duration::from_secs(3), client.leave(request)).await {
             Ok(Ok(_)) => self.outbox.acknowledge(&parcel),

@@ -87,6 +87,7 @@ impl Scheduler {
             cancel: script.cancel.iter().map(task_to_wire).collect(),
             forget_jobs,
             drain: script.drain,
+            ..Default::default()
         })
     }
 

@@ -2,6 +2,7 @@
 
 use ballista_core::serde::protobuf::TaskDefinition;
 use prost::Message;
+use selvedge_engine::shuffle::{Replacement, VirtualExecutorId};
 use selvedge_model::TaskRef;
 use selvedge_proto::internal::v1 as pb;
 
@@ -27,6 +28,7 @@ pub(super) struct Orders {
     pub(super) cancel: Vec<TaskRef>,
     pub(super) forget_jobs: Vec<String>,
     pub(super) drain: bool,
+    pub(super) replaced: Vec<(TaskRef, Replacement)>,
 }
 
 /// Reads a reply. A task that does not decode is left out: the scheduler misses it, gives it out again, and after some
@@ -44,5 +46,12 @@ pub(super) fn orders(reply: pb::PollResponse) -> Orders {
         cancel: reply.cancel.into_iter().map(task_from_wire).collect(),
         forget_jobs: reply.forget_jobs,
         drain: reply.drain,
+        replaced: reply.replaced.into_iter().filter_map(replaced).collect(),
     }
+}
+
+fn replaced(wire: pb::ReplacedOutput) -> Option<(TaskRef, Replacement)> {
+    let output = VirtualExecutorId { real: wire.executor_id, task: task_from_wire(wire.task?) };
+    let port = u16::try_from(wire.port).unwrap_or_default();
+    Some((task_from_wire(wire.missing?), Replacement { output, host: wire.host, port }))
 }

@@ -1,13 +1,16 @@
 //! Runs tasks: takes them, gives each its vcores, its memory and a way to be stopped, and puts its end into the outbox.
 //!
-//! `run.rs` is the life of one task, `stage.rs` its plan, `guard.rs` what really stops it, `failure.rs` what its errors mean.
+//! `run.rs` is the life of one task, `stage.rs` its plan, `guard.rs` what really stops it, `failure.rs` what its errors mean,
+//! `copier.rs` what becomes of its output, `lend.rs` what becomes of its vcore while it waits.
 //! Nothing here talks to the scheduler.
 
+mod copier;
 mod exchange;
 mod facts;
 mod failure;
 mod guard;
 mod held;
+mod lend;
 mod run;
 mod stage;
 mod status;
@@ -21,7 +24,7 @@ use ballista_core::serde::protobuf::TaskDefinition;
 use datafusion::execution::SessionState;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use selvedge_engine::session::Engine;
-use selvedge_engine::shuffle::ShuffleStore;
+use selvedge_engine::shuffle::{Copied, MissingOutputs, ShuffleStore};
 use selvedge_model::TaskRef;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, Semaphore};
@@ -29,7 +32,9 @@ use tokio::sync::{Notify, Semaphore};
 use crate::error::ExecutorError;
 use crate::metrics::Metrics;
 use crate::poll::Outbox;
+use copier::Copier;
 use held::Held;
+use lend::Lent;
 
 /// What all tasks of an executor share.
 pub(crate) struct TaskRunner {
@@ -41,11 +46,14 @@ pub(crate) struct TaskRunner {
     codec: Arc<dyn PhysicalExtensionCodec>,
     shuffle: Arc<ShuffleStore>,
     shuffle_dir: PathBuf,
+    missing: Arc<MissingOutputs>,
+    copier: Arc<Copier>,
+    lent: Lent,
     outbox: Arc<Outbox>,
     held: Held,
     metrics: Arc<Metrics>,
-    /// Rung whenever a task ends.
-    ended: Notify,
+    /// Rung whenever there is something to tell the scheduler: a task ended, an output is missing.
+    news: Notify,
     /// Operators compute for long stretches: on threads of their own they cannot keep polls and shuffle reads waiting.
     runtime: Option<Runtime>,
 }
@@ -57,6 +65,8 @@ pub(crate) struct TaskRunnerParts {
     pub engine: Arc<Engine>,
     pub shuffle: Arc<ShuffleStore>,
     pub shuffle_dir: PathBuf,
+    /// The same that `shuffle` asks.
+    pub missing: Arc<MissingOutputs>,
     pub outbox: Arc<Outbox>,
     pub metrics: Arc<Metrics>,
 }
@@ -64,7 +74,7 @@ pub(crate) struct TaskRunnerParts {
 impl TaskRunner {
     /// A runner with no task.
     pub(crate) fn new(parts: TaskRunnerParts) -> Result<Arc<Self>, ExecutorError> {
-        let TaskRunnerParts { executor_id, vcores, engine, shuffle, shuffle_dir, outbox, metrics } = parts;
+        let TaskRunnerParts { executor_id, vcores, engine, shuffle, shuffle_dir, missing, outbox, metrics } = parts;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(vcores)
             .thread_name("task")
@@ -80,12 +90,15 @@ impl TaskRunner {
             session: engine.registry_state()?,
             engine,
             codec: selvedge_engine::plan::physical_codec(),
+            copier: Arc::new(Copier::new(shuffle.clone(), shuffle_dir.clone())),
+            lent: Lent::default(),
             shuffle,
             shuffle_dir,
+            missing,
             outbox,
             held: Held::default(),
             metrics,
-            ended: Notify::new(),
+            news: Notify::new(),
             runtime: Some(runtime),
         }))
     }
@@ -133,10 +146,29 @@ impl TaskRunner {
         self.held.tasks()
     }
 
+    /// What goes on beside the tasks, until dropped: outputs are copied, vcores of tasks that wait are lent.
+    pub(crate) async fn background(&self) {
+        let copied = |task: &TaskRef, amount: Copied| {
+            self.metrics.shuffle_uploaded_bytes.inc_by(amount.bytes);
+            self.outbox.push_copied(task, amount);
+        };
+        tokio::join!(self.copier.run(copied), self.lend());
+    }
+
+    /// What readers here miss.
+    pub(crate) fn missing(&self) -> &MissingOutputs {
+        &self.missing
+    }
+
+    /// Copies every output to the shuffle location that is not there yet.
+    pub(crate) fn copy_all(&self) {
+        self.copier.copy_all();
+    }
+
     /// Vcores promised to no task. A task that was accepted counts before it has begun: asking for work to put in its place
     /// would let tasks queue here while other executors idle.
     pub(crate) fn free_vcores(&self) -> u32 {
-        u32::try_from(self.vcores.saturating_sub(self.held.vcores())).unwrap_or(u32::MAX)
+        u32::try_from((self.vcores + self.lent.now()).saturating_sub(self.held.vcores())).unwrap_or(u32::MAX)
     }
 
     /// Memory operators have reserved.
@@ -151,7 +183,7 @@ impl TaskRunner {
 
     /// Whether any job may still read shuffle that only this executor has.
     pub(crate) fn is_needed_by_readers(&self) -> bool {
-        !self.shuffle.has_remote() && self.held.has_shuffle()
+        if self.shuffle.has_remote() { self.copier.is_busy() } else { self.held.has_shuffle() }
     }
 
     /// Jobs that may have files here.
@@ -160,18 +192,23 @@ impl TaskRunner {
     }
 
     /// Deletes the local shuffle of an ended job.
-    pub(crate) fn forget_job(&self, job_id: &str) {
-        self.held.forget_shuffle(job_id);
-        if !selvedge_engine::shuffle::is_plain_name(job_id) {
-            return;
-        }
-        let folder = self.shuffle_dir.join(job_id);
-        tokio::task::spawn_blocking(move || run::remove_folder(&folder));
+    pub(crate) fn forget_job(self: &Arc<Self>, job_id: &str) {
+        self.missing.forget(job_id);
+        let (runner, job_id) = (self.clone(), job_id.to_owned());
+        tokio::spawn(async move {
+            // Named until nothing of it is on its way to the shuffle location any more.
+            runner.copier.forget(&job_id).await;
+            runner.held.forget_shuffle(&job_id);
+            if selvedge_engine::shuffle::is_plain_name(&job_id) {
+                let folder = runner.shuffle_dir.join(&job_id);
+                tokio::task::spawn_blocking(move || run::remove_folder(&folder));
+            }
+        });
     }
 
-    /// Waits until a task ends.
-    pub(crate) async fn task_ended(&self) {
-        self.ended.notified().await;
+    /// Waits until there is something to tell the scheduler.
+    pub(crate) async fn has_news(&self) {
+        self.news.notified().await;
     }
 }
 

@@ -12,11 +12,13 @@ use ballista_core::serde::protobuf::{TaskDefinition, TaskStatus};
 use datafusion::error::Result;
 use datafusion::physical_plan::metrics::MetricsSet;
 use futures::FutureExt;
-use selvedge_engine::shuffle::task_dir;
+use selvedge_engine::shuffle::{Copied, task_dir};
+use selvedge_model::durability::Copying;
 use selvedge_model::{Failure, StatementAttempt, TaskRef};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::copier::Uncopied;
 use super::facts::Fact;
 use super::stage::{Stage, encode_metrics};
 use super::{TaskRunner, facts, failure, status};
@@ -30,6 +32,8 @@ struct Success {
     status: TaskStatus,
     metrics: Vec<MetricsSet>,
     shuffle_bytes: u64,
+    copied: Option<Copied>,
+    uncopied: Option<Uncopied>,
 }
 
 impl TaskRunner {
@@ -48,7 +52,7 @@ impl TaskRunner {
         self.run_in_span(definition, &task, stop).instrument(span).await;
         // Held until its status is in the outbox: at no moment does the scheduler miss it.
         self.held.release(&task);
-        self.ended.notify_one();
+        self.news.notify_one();
     }
 
     async fn run_in_span(&self, definition: TaskDefinition, task: &TaskRef, stop: CancellationToken) {
@@ -86,16 +90,33 @@ impl TaskRunner {
         let stage = Stage::prepare(self, definition, &stop).map_err(|e| seen(&e))?;
         let partitions = stage.execute().await?;
         let (files, shuffle_bytes) = stage.files(&self.shuffle_dir, &partitions).map_err(|e| seen(&e))?;
-        let uploaded = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Err(Failure::internal("INTERNAL", "the task was stopped")),
-            uploaded = self.shuffle.upload(&self.shuffle_dir, &files) => uploaded.map_err(|e| seen(&e.into()))?,
+        let cost_ms = now_ms().saturating_sub(started_ms);
+        let (copied, uncopied) = match stage.copying(cost_ms) {
+            _ if !self.shuffle.has_remote() => (None, None),
+            Copying::BeforeSuccess => (Some(self.copy_now(&files, &stop).await?), None),
+            later => {
+                let due = match later {
+                    Copying::After { wait_ms } => Some(Instant::now() + Duration::from_millis(wait_ms)),
+                    _ => None,
+                };
+                let task = status::task_ref(definition);
+                (None, Some(Uncopied { task, files, bytes: shuffle_bytes, cost_ms, due, tries: 0 }))
+            }
         };
-        self.metrics.shuffle_uploaded_bytes.inc_by(uploaded);
         let metrics = stage.metrics();
         let output = stage.success(&self.executor_id, partitions).map_err(|e| seen(&e))?;
         let status = status::succeeded(definition, started_ms, output, encode_metrics(metrics.clone()));
-        Ok(Success { status, metrics, shuffle_bytes })
+        Ok(Success { status, metrics, shuffle_bytes, copied, uncopied })
+    }
+
+    async fn copy_now(&self, files: &[String], stop: &CancellationToken) -> Result<Copied, Failure> {
+        let copied = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(Failure::internal("INTERNAL", "the task was stopped")),
+            copied = self.shuffle.upload(&self.shuffle_dir, files) => copied.map_err(|e| failure::failure_of(&e.into()))?,
+        };
+        self.metrics.shuffle_uploaded_bytes.inc_by(copied.bytes);
+        Ok(copied)
     }
 
     async fn finish(
@@ -120,6 +141,12 @@ impl TaskRunner {
                 self.say(task, facts::of_success(took, &success.metrics));
                 self.metrics.spilled_bytes.inc_by(facts::spilled_bytes(&success.metrics));
                 self.outbox.push_status(task.clone(), success.status);
+                if let Some(copied) = success.copied {
+                    self.outbox.push_copied(task, copied);
+                }
+                if let Some(uncopied) = success.uncopied {
+                    self.copier.add(uncopied);
+                }
             }
             Err(failure) => {
                 self.metrics.task_ended("failed", took);

@@ -16,7 +16,10 @@ use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use selvedge_engine::catalog::prepare_scans;
+use selvedge_engine::plan::is_repeatable;
+use selvedge_engine::session::shuffle_durability;
 use selvedge_engine::shuffle::{companions, data_path, replace_readers, task_dir};
+use selvedge_model::durability::{Copying, copying};
 use selvedge_model::{Failure, TaskRef};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +34,10 @@ pub(super) struct Stage {
     context: Arc<TaskContext>,
     task: TaskRef,
     cause: Cause,
+    /// Whether its output could be made again while it is being read.
+    is_repeatable: bool,
+    /// Whether its output goes to no other stage by an exchange.
+    is_final: bool,
 }
 
 impl Stage {
@@ -41,13 +48,16 @@ impl Stage {
         let plan =
             PhysicalPlanNode::try_decode(&definition.plan)?.try_into_physical_plan(&context, runner.codec.as_ref())?;
         let cause = Cause::default();
+        let is_repeatable = is_repeatable(&plan);
         let plan = replace_readers(prepare_scans(plan)?, runner.shuffle.clone())?;
         // What a join's build side holds narrows the scan beside it. The scheduler cannot plan this: such a filter is shared
         // memory, and lives in one task.
         let plan = FilterPushdown::new_post_optimization().optimize(plan, context.session_config().options())?;
         let plan = guard(plan, stop, &cause)?;
         let data = data_path(&task, 0, Some(task.task_id.into()), true)?;
-        let executor: Arc<dyn QueryStageExecutor> = match Exchange::for_stage(&plan, runner.shuffle_dir.join(data)) {
+        let exchange = Exchange::for_stage(&plan, runner.shuffle_dir.join(data));
+        let is_final = exchange.is_none();
+        let executor: Arc<dyn QueryStageExecutor> = match exchange {
             Some(exchange) => Arc::new(exchange),
             None => DefaultExecutionEngine::new().create_query_stage_exec(
                 JobId::from(task.job_id.clone()),
@@ -59,7 +69,7 @@ impl Stage {
                 context.session_config(),
             )?,
         };
-        Ok(Self { executor, context, task, cause })
+        Ok(Self { executor, context, task, cause, is_repeatable, is_final })
     }
 
     /// Runs it to its end. What an operator gave as the reason comes before what the writer made of it.
@@ -77,6 +87,12 @@ impl Stage {
             window_state: self.executor.collect_window_state_reports()?,
             task_column_stats: self.executor.collect_column_stats(),
         })
+    }
+
+    /// When its output is copied to the shuffle location, if it took so long to make.
+    pub(super) fn copying(&self, cost_ms: u64) -> Copying {
+        let durability = shuffle_durability(self.context.session_config().options());
+        copying(durability, self.is_repeatable, self.is_final, cost_ms)
     }
 
     /// What its operators measured, from the writer down.

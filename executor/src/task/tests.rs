@@ -84,6 +84,7 @@ impl Bench {
             engine,
             shuffle,
             shuffle_dir: local.path().join("shuffle"),
+            missing: Arc::default(),
             outbox: outbox.clone(),
             metrics: Arc::new(Metrics::new().unwrap()),
         })
@@ -93,7 +94,7 @@ impl Bench {
 
     async fn run(&self, definition: TaskDefinition) -> TaskStatus {
         self.runner.start(definition);
-        tokio::time::timeout(Duration::from_secs(30), self.runner.task_ended()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(30), self.runner.has_news()).await.unwrap();
         let parcel = self.outbox.parcel();
         TaskStatus::decode(parcel.statuses[0].as_ref()).unwrap()
     }

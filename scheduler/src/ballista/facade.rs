@@ -11,12 +11,14 @@ use prost::Message;
 use selvedge_model::{ExecutorId, TaskRef};
 use selvedge_proto::internal::v1::fleet_service_server::FleetService;
 use selvedge_proto::internal::v1::{
-    LeaveRequest, LeaveResponse, PollRequest, PollResponse, TaskLogLine, TaskRef as WireTask,
+    CopiedOutput, LeaveRequest, LeaveResponse, PollRequest, PollResponse, ReplacedOutput, TaskLogLine,
+    TaskRef as WireTask,
 };
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
+use super::copies::Replaced;
 use super::host::Host;
 use super::logs::TaskLog;
 use super::poll::{Answer, Report};
@@ -64,9 +66,10 @@ impl FleetService for Fleet {
             }
             // They are counted; what the executor holds is as it said, until its next poll.
             let ended = std::mem::take(&mut report.statuses);
+            report.copied.clear();
             report.held.retain(|task| !ended.iter().any(|status| super::statuses::task_of(status) == *task));
             tokio::select! {
-                () = &mut work, if report.load.free_vcores > 0 => {}
+                () = &mut work, if report.load.free_vcores > 0 || !report.missing.is_empty() => {}
                 () = &mut stops => {}
                 () = tokio::time::sleep_until(deadline.min(now + LOOK)) => {}
             }
@@ -77,10 +80,12 @@ impl FleetService for Fleet {
         let request = request.into_inner();
         let id = executor_id(request.executor_id)?;
         let statuses = request.statuses.iter().filter_map(|bytes| status(&id, bytes)).collect();
+        let copied: Vec<_> = request.copied.into_iter().filter_map(copied).collect();
         let host = self.host.clone();
         let leaving = tokio::spawn(async move {
             let delivered = host.take_statuses(&id, statuses).await?;
             host.settle(delivered).await;
+            host.note_copied(copied);
             if host.roster.leave(&id) {
                 host.lose(&id, "left").await;
             }
@@ -111,7 +116,9 @@ fn decode(request: PollRequest) -> Result<(Report, Vec<TaskLog>), Status> {
     let logs = request.logs.into_iter().filter_map(|line| log_line(&id, line)).collect();
     let statuses = request.statuses.iter().filter_map(|bytes| status(&id, bytes)).collect();
     let held = request.held.into_iter().map(task).collect();
-    Ok((Report { id, info, load, held, kept_jobs: request.kept_jobs, statuses }, logs))
+    let copied = request.copied.into_iter().filter_map(copied).collect();
+    let missing = request.missing.into_iter().map(task).collect();
+    Ok((Report { id, info, load, held, kept_jobs: request.kept_jobs, statuses, copied, missing }, logs))
 }
 
 fn executor_id(id: String) -> Result<ExecutorId, Status> {
@@ -141,17 +148,34 @@ fn task(wire: WireTask) -> TaskRef {
     TaskRef { job_id: wire.job_id, stage_id: wire.stage_id, stage_attempt: wire.stage_attempt, task_id: wire.task_id }
 }
 
+fn wire_task(task: TaskRef) -> WireTask {
+    let TaskRef { job_id, stage_id, stage_attempt, task_id } = task;
+    WireTask { job_id, stage_id, stage_attempt, task_id }
+}
+
+fn replaced(replaced: Replaced) -> ReplacedOutput {
+    let (host, port) = replaced.address.unwrap_or_default();
+    ReplacedOutput {
+        missing: Some(wire_task(replaced.missing)),
+        task: Some(wire_task(replaced.output.task)),
+        executor_id: replaced.output.executor.to_string(),
+        host,
+        port: port.into(),
+    }
+}
+
+/// Which task's output is safe, and what that took.
+fn copied(wire: CopiedOutput) -> Option<(TaskRef, u64)> {
+    Some((task(wire.task?), wire.put_requests))
+}
+
 fn encode(answer: Answer) -> PollResponse {
-    let cancel = answer.cancel.into_iter().map(|task| WireTask {
-        job_id: task.job_id,
-        stage_id: task.stage_id,
-        stage_attempt: task.stage_attempt,
-        task_id: task.task_id,
-    });
+    let cancel = answer.cancel.into_iter().map(wire_task);
     PollResponse {
         tasks: answer.tasks.iter().map(|task| task.encode_to_vec().into()).collect(),
         cancel: cancel.collect(),
         forget_jobs: answer.forget_jobs,
         drain: answer.drain,
+        replaced: answer.replaced.into_iter().map(replaced).collect(),
     }
 }

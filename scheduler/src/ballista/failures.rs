@@ -5,7 +5,7 @@
 
 use ballista_core::serde::protobuf::failed_task::FailedReason;
 use ballista_core::serde::protobuf::{ExecutionError, FailedTask, IoError, ResultLost, TaskKilled};
-use selvedge_model::{Domain, Failure, Retry};
+use selvedge_model::{Domain, Failure, Retry, TaskRef};
 
 /// What precedes a failure's JSON in a failed task's error.
 pub(super) const FAILURE_PREFIX: &str = "selvedge-failure:";
@@ -77,6 +77,12 @@ pub(super) fn cancelled() -> Failure {
 
 pub(super) fn stuck(why: &str) -> Failure {
     Failure::external("STUCK", format!("The statement stopped making progress: {why}"))
+}
+
+/// A task's output is gone for good; the statement begins anew.
+pub(super) fn output_lost(task: &TaskRef, why: &str) -> Failure {
+    let cause = format!("The output of task {} of stage {} is missing, and {why}", task.task_id, task.stage_id);
+    Failure::external("SHUFFLE_LOST", cause)
 }
 
 pub(super) fn executor_lost(executor: &str) -> Failure {

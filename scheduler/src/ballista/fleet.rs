@@ -82,6 +82,8 @@ struct Member {
     seen_ms: u64,
     /// Jobs it has tasks of: as it last said, and those given to it since. A lost one keeps what it had.
     held_jobs: BTreeSet<String>,
+    /// Jobs of which it keeps files, and may be copying some.
+    kept_jobs: BTreeSet<String>,
     undelivered: Vec<TaskDefinition>,
     told_to_stop: Vec<TaskRef>,
     /// Steps of its polls in progress.
@@ -125,7 +127,13 @@ impl Roster {
     }
 
     /// Takes in a poll's word on its sender and renews the lease. Returns whether the executor is new here, or came back.
-    pub(super) fn seen(&self, id: &ExecutorId, info: ExecutorInfo, load: ExecutorLoad, held: &[TaskRef]) -> bool {
+    pub(super) fn seen(
+        &self,
+        id: &ExecutorId,
+        info: ExecutorInfo,
+        load: ExecutorLoad,
+        (held, kept_jobs): (&[TaskRef], &[String]),
+    ) -> bool {
         let now_ms = self.now_ms();
         let running_tasks = held.len() as u32;
         let mut roll = self.roll.lock();
@@ -139,6 +147,7 @@ impl Roster {
             last_seen_epoch_ms: 0,
             seen_ms: now_ms,
             held_jobs: BTreeSet::new(),
+            kept_jobs: BTreeSet::new(),
             undelivered: Vec::new(),
             told_to_stop: Vec::new(),
             steps: 0,
@@ -156,6 +165,7 @@ impl Roster {
         member.held_jobs = held.iter().map(|task| task.job_id.clone()).collect();
         // Kept for its next poll: they are as good as on it.
         member.held_jobs.extend(member.undelivered.iter().map(|task| task.job_id.clone()));
+        member.kept_jobs = kept_jobs.iter().cloned().collect();
         is_new
     }
 
@@ -240,6 +250,11 @@ impl Roster {
         }
     }
 
+    /// How many executors take tasks.
+    pub(super) fn active(&self) -> usize {
+        self.roll.lock().members.values().filter(|m| m.state() == ExecutorState::Active).count()
+    }
+
     /// For how long nobody could take tasks; zero while somebody can.
     pub(super) fn unable_ms(&self) -> u64 {
         let now_ms = self.now_ms();
@@ -276,13 +291,17 @@ impl Roster {
     /// Whether tasks of a job that ended at `ended` may still run.
     pub(super) fn release(&self, job_id: &str, ended: Instant, grace_ms: u64) -> Release {
         let ended_ms = ended.saturating_duration_since(self.born).as_millis() as u64;
+        let holds = |member: &Member| member.held_jobs.contains(job_id);
         let roll = self.roll.lock();
-        let word = |member: &Member| LastWord {
-            seen_ms: member.seen_ms,
-            holds: member.held_jobs.contains(job_id),
-            is_lost: member.lost,
-        };
-        release(roll.members.values().map(word), ended_ms, grace_ms)
+        release(roll.members.values().map(|member| last_word(member, holds(member))), ended_ms, grace_ms)
+    }
+
+    /// Whether something of a job that ended at `ended` may still be written to the shuffle location.
+    pub(super) fn release_shuffle(&self, job_id: &str, ended: Instant, grace_ms: u64) -> Release {
+        let ended_ms = ended.saturating_duration_since(self.born).as_millis() as u64;
+        let holds = |member: &Member| member.held_jobs.contains(job_id) || member.kept_jobs.contains(job_id);
+        let roll = self.roll.lock();
+        release(roll.members.values().map(|member| last_word(member, holds(member))), ended_ms, grace_ms)
     }
 
     /// Keeps tasks for the executor's next poll: this one was dropped before it was answered, or its reply is full.
@@ -335,6 +354,10 @@ impl Roll {
             self.members.remove(&id);
         }
     }
+}
+
+fn last_word(member: &Member, holds: bool) -> LastWord {
+    LastWord { seen_ms: member.seen_ms, holds, is_lost: member.lost }
 }
 
 fn view(id: &ExecutorId, member: &Member) -> ExecutorView {

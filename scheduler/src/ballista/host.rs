@@ -11,10 +11,12 @@ use ballista_scheduler::cluster::memory::InMemoryJobState;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
+use parking_lot::Mutex;
 use selvedge_engine::error::classify;
 use selvedge_engine::session::Engine;
 use selvedge_engine::shuffle::{ShuffleStore, VirtualExecutorId};
 use selvedge_engine::store::Location;
+use selvedge_model::copies::Copies;
 use selvedge_model::liveness::Release;
 use selvedge_model::{ExecutorId, Failure, StatementAttempt};
 use selvedge_proto::internal::v1::fleet_service_server::FleetServiceServer;
@@ -83,6 +85,9 @@ pub struct Host {
     pub(super) book: Book,
     pub(super) logs: Logs,
     pub(super) hand_outs: HandOuts,
+    pub(super) copies: Mutex<Copies>,
+    /// Jobs whose shuffle was removed, and when: something may have arrived since.
+    pub(super) swept: Mutex<Vec<(String, Instant)>>,
     /// Fired when tasks may be ready.
     pub(super) work: Arc<Notify>,
     /// Fired when an executor is to stop something.
@@ -108,6 +113,8 @@ impl Host {
             book: Book::default(),
             logs: Logs::default(),
             hand_outs: HandOuts::default(),
+            copies: Mutex::default(),
+            swept: Mutex::default(),
             work,
             stops: Notify::new(),
             ids: embedded.ids,
@@ -205,6 +212,13 @@ impl Host {
     /// The shuffle of a job that has ended may go, here and on every executor, which is told when it next names the job.
     pub async fn forget(&self, job_id: &str) {
         self.book.forget(job_id);
+        self.remove_shuffle(job_id).await;
+        if self.shuffle.has_remote() {
+            self.swept.lock().push((job_id.to_owned(), Instant::now()));
+        }
+    }
+
+    pub(super) async fn remove_shuffle(&self, job_id: &str) {
         if let Err(error) = self.shuffle.forget_job(job_id).await {
             tracing::warn!(job_id, %error, "shuffle of an ended job was not removed");
         }
@@ -220,9 +234,9 @@ impl Host {
         self.logs.of(job_id)
     }
 
-    /// Whether a result can be read when the executor that made it is gone.
-    pub(super) fn results_outlive_executors(&self) -> bool {
-        self.shuffle.has_remote() || self.options.local_shuffle_dir.is_some()
+    /// Whether the scheduler reads what executors leave on their disks.
+    pub(super) fn shares_disk_with_executors(&self) -> bool {
+        self.options.local_shuffle_dir.is_some()
     }
 
     /// Takes a job out of Ballista. One still being planned is caught by the watchdog's next look.

@@ -3,14 +3,14 @@
 //! One short lock over plain maps; nothing here awaits or calls the engine. A job has an entry from before Ballista hears of
 //! it until its outcome is known; what comes later is dropped.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use selvedge_model::handout::{AfterReset, Resets, forgettable};
 use selvedge_model::liveness::StatusLedger;
 use selvedge_model::run::Counters;
-use selvedge_model::{Failure, TaskRef};
+use selvedge_model::{ExecutorId, Failure, TaskRef};
 use tokio_util::sync::CancellationToken;
 
 use super::failures::worse;
@@ -41,12 +41,20 @@ struct Entry {
     failure: Option<Failure>,
     /// Statuses given to Ballista's event loop that the graph does not show yet, and since when.
     delivering: HashMap<TaskRef, u64>,
-    /// Executors whose local disk has output of this job.
-    producers: BTreeSet<String>,
+    /// Finished tasks, and where their output is.
+    outputs: BTreeMap<TaskRef, OutputPlace>,
     end: Arc<EndSignal>,
     opened_ms: u64,
     /// What keeps it waiting; empty while nothing does.
     waiting: String,
+}
+
+/// Where a task's output is.
+#[derive(Debug)]
+struct OutputPlace {
+    executor: ExecutorId,
+    /// In the shuffle location too.
+    is_copied: bool,
 }
 
 /// What is left of a job when it ends.
@@ -199,7 +207,6 @@ impl Book {
             let meter = entry.meters.entry(task.stage_id).or_default();
             meter.enter(task.stage_attempt);
             meter.succeeded(times, counters);
-            entry.producers.insert(times.executor.to_owned());
         }
     }
 
@@ -216,11 +223,49 @@ impl Book {
         self.pages.lock().entries.get(job_id).map(|entry| entry.meters.clone()).unwrap_or_default()
     }
 
-    /// Jobs that have output on an executor's local disk.
-    pub(super) fn fed_by(&self, executor: &str) -> HashSet<String> {
+    /// Notes where a task's output is.
+    pub(super) fn note_output(&self, task: &TaskRef, executor: &ExecutorId) {
+        if let Some(entry) = self.pages.lock().entries.get_mut(&task.job_id) {
+            entry.outputs.insert(task.clone(), OutputPlace { executor: executor.clone(), is_copied: false });
+        }
+    }
+
+    /// A task's output is in the shuffle location.
+    pub(super) fn note_copied(&self, task: &TaskRef, put_requests: u64) {
+        let mut pages = self.pages.lock();
+        let Some(entry) = pages.entries.get_mut(&task.job_id) else { return };
+        if let Some(output) = entry.outputs.get_mut(task).filter(|output| !output.is_copied) {
+            output.is_copied = true;
+            entry.meters.entry(task.stage_id).or_default().counters.shuffle_put_requests += put_requests;
+        }
+    }
+
+    /// Who made an output.
+    pub(super) fn executor_of(&self, task: &TaskRef) -> Option<ExecutorId> {
+        Some(self.pages.lock().entries.get(&task.job_id)?.outputs.get(task)?.executor.clone())
+    }
+
+    /// The outputs of a job that only one executor has.
+    pub(super) fn only_on(&self, executor: &ExecutorId, job_id: &str) -> Vec<TaskRef> {
         let pages = self.pages.lock();
-        let fed = pages.entries.iter().filter(|(_, entry)| entry.producers.contains(executor));
-        fed.map(|(id, _)| id.clone()).collect()
+        let Some(entry) = pages.entries.get(job_id) else { return Vec::new() };
+        let only = entry.outputs.iter().filter(|(_, output)| output.executor == *executor && !output.is_copied);
+        only.map(|(task, _)| task.clone()).collect()
+    }
+
+    /// Jobs that have outputs which only this executor has.
+    pub(super) fn fed_by(&self, executor: &ExecutorId) -> Vec<String> {
+        let only = |entry: &Entry| entry.outputs.values().any(|o| o.executor == *executor && !o.is_copied);
+        self.pages.lock().entries.iter().filter(|(_, entry)| only(entry)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Counts time of a task that came to nothing, or that was spent a second time.
+    pub(super) fn count_lost(&self, task: &TaskRef, took_ms: u64, is_rerun: bool) {
+        if let Some(entry) = self.pages.lock().entries.get_mut(&task.job_id) {
+            let meter = entry.meters.entry(task.stage_id).or_default();
+            meter.lost_task_ms += took_ms;
+            meter.tasks_rerun += u32::from(is_rerun);
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use ballista_core::serde::protobuf::operator_metric::Metric;
 use ballista_core::serde::protobuf::{OperatorMetricsSet, SuccessfulTask};
-use selvedge_engine::shuffle::SHUFFLE_BYTES_READ;
+use selvedge_engine::shuffle::{LOCAL_READS, PEER_READS, REMOTE_READS, SHUFFLE_BYTES_READ};
 use selvedge_model::run::Counters;
 
 /// Sums over the accepted task attempts of one stage attempt.
@@ -14,6 +14,9 @@ pub(super) struct StageMeter {
     pub(super) attempt: u32,
     pub(super) counters: Counters,
     pub(super) failed: u32,
+    /// Time of tasks that came to nothing, or that ran once more.
+    pub(super) lost_task_ms: u64,
+    pub(super) tasks_rerun: u32,
     pub(super) started_ms: i64,
     pub(super) ended_ms: i64,
     pub(super) task_ms: u64,
@@ -35,7 +38,14 @@ impl StageMeter {
     /// Starts again when the stage does: what an earlier attempt counted is done anew.
     pub(super) fn enter(&mut self, attempt: u32) {
         if attempt > self.attempt {
-            *self = Self { attempt, failed: self.failed, started_ms: self.started_ms, ..Self::default() };
+            *self = Self {
+                attempt,
+                failed: self.failed,
+                lost_task_ms: self.lost_task_ms + self.task_ms,
+                tasks_rerun: self.tasks_rerun,
+                started_ms: self.started_ms,
+                ..Self::default()
+            };
         }
     }
 
@@ -53,6 +63,7 @@ impl StageMeter {
 
     pub(super) fn failed(&mut self, times: &TaskTimes<'_>) {
         self.failed += 1;
+        self.lost_task_ms += times.end_ms.saturating_sub(times.start_ms);
         self.span(times);
     }
 
@@ -96,6 +107,9 @@ fn add_operator(total: &mut Counters, operator: &OperatorMetricsSet, is_root: bo
                 }
                 "spill_bytes" => total.spill_bytes += count.value,
                 SHUFFLE_BYTES_READ => total.shuffle_bytes_read += count.value,
+                LOCAL_READS => total.shuffle_requests_local += count.value,
+                PEER_READS => total.shuffle_requests_peer += count.value,
+                REMOTE_READS => total.shuffle_requests_remote += count.value,
                 "rows_written" => {
                     writes = true;
                     total.rows_written += count.value;

@@ -5,10 +5,12 @@
 //! ```
 //! Executors only call; nothing here dials them. Every guard against what stock Ballista loses, doubles or hangs on (see
 //! ARCHITECTURE.md) stands in this folder, and no other part of the scheduler knows Ballista's types. Start at `host`;
-//! `facade` is what executors talk to; `poll` and `statuses` decide which of their words count; `watch` ends what
+//! `facade` is what executors talk to; `poll` and `statuses` decide which of their words count; `copies` has work done once
+//! more that was lost or is slow; `watch` ends what
 //! would never end by itself.
 
 mod cluster;
+mod copies;
 mod describe;
 mod explain;
 mod facade;
@@ -22,6 +24,7 @@ mod logs;
 mod meter;
 mod poll;
 mod server;
+mod stage_plan;
 mod statuses;
 mod watch;
 

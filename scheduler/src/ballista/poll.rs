@@ -12,12 +12,14 @@ use ballista_core::serde::protobuf::{ExecutorRegistration, PollWorkParams, TaskD
 use ballista_core::serde::scheduler::{ExecutorOperatingSystemSpecification, ExecutorSpecification};
 use parking_lot::Mutex;
 use prost::Message;
+use selvedge_model::copies::is_copy;
 use selvedge_model::handout::pack;
 use selvedge_model::liveness::{Assignment, Reconciliation, reconcile};
 use selvedge_model::{ExecutorId, TaskRef};
 use selvedge_proto::internal::v1::{ExecutorInfo, ExecutorLoad};
 use tonic::{Request, Status};
 
+use super::copies::Replaced;
 use super::host::Host;
 use super::statuses::task_of;
 use super::{failures, graph};
@@ -35,6 +37,10 @@ pub(super) struct Report {
     /// Jobs of which it keeps local files.
     pub(super) kept_jobs: Vec<String>,
     pub(super) statuses: Vec<TaskStatus>,
+    /// Tasks whose output is in the shuffle location now, and the requests that took.
+    pub(super) copied: Vec<(TaskRef, u64)>,
+    /// Tasks whose output its readers miss.
+    pub(super) missing: Vec<TaskRef>,
 }
 
 /// What it is told.
@@ -43,6 +49,8 @@ pub(super) struct Answer {
     pub(super) tasks: Vec<TaskDefinition>,
     pub(super) cancel: Vec<TaskRef>,
     pub(super) forget_jobs: Vec<String>,
+    /// Where to read in place of what is missing.
+    pub(super) replaced: Vec<Replaced>,
     pub(super) drain: bool,
     /// Whether something in it was not said before: then the reply does not wait.
     pub(super) is_news: bool,
@@ -69,16 +77,17 @@ impl HandOuts {
         assignments
     }
 
-    pub(super) fn forget(&self, executor: &ExecutorId) {
-        self.at_ms.lock().remove(executor);
+    /// Forgets an executor; returns what it had, and since when.
+    pub(super) fn forget(&self, executor: &ExecutorId) -> Vec<(TaskRef, u64)> {
+        self.at_ms.lock().remove(executor).unwrap_or_default().into_iter().collect()
     }
 }
 
 impl Host {
     /// See the module. `report.statuses` may be sent again; the rest describes the executor at the time of the poll.
     pub(super) async fn step(&self, report: Report) -> Result<Answer, Status> {
-        let Report { id, info, load, held, kept_jobs, statuses } = report;
-        if self.roster.seen(&id, info.clone(), load, &held) {
+        let Report { id, info, load, held, kept_jobs, statuses, copied, missing } = report;
+        if self.roster.seen(&id, info.clone(), load, (&held, &kept_jobs)) {
             tracing::info!(executor_id = %id, host = %info.host, vcores = info.vcores, "executor joined");
         }
         let _stepping = self.roster.stepping(&id);
@@ -87,6 +96,8 @@ impl Host {
         let ended: Vec<TaskRef> = statuses.iter().map(task_of).collect();
         let delivered = self.take_statuses(&id, statuses).await?;
         self.settle(delivered).await;
+        self.note_copied(copied);
+        let replaced = self.answer_missing(missing).await;
 
         let undelivered = self.still_wanted(&id, self.roster.take_undelivered(&id)).await;
         let mut cancel = self.reconcile(&id, held, &undelivered).await?;
@@ -96,6 +107,9 @@ impl Host {
         let waiting: u32 = undelivered.iter().map(|task| task.vcores_consumed).sum();
         let free = if takes_tasks { load.free_vcores.saturating_sub(waiting) } else { 0 };
         let mut tasks = undelivered;
+        let copies = self.hand_out_copies(&id, free).await;
+        let free = free.saturating_sub(copies.iter().map(|task| task.vcores_consumed).sum());
+        tasks.extend(copies);
         tasks.extend(self.hand_out(&id, &info, free).await?);
         let tasks = self.fit(&id, tasks);
         self.roster.gives(&id, &tasks);
@@ -104,16 +118,21 @@ impl Host {
         let is_news = self.roster.tells_to_stop(&id, &cancel)
             || !tasks.is_empty()
             || !forget_jobs.is_empty()
+            || !replaced.is_empty()
             || drain && !load.draining;
-        Ok(Answer { tasks, cancel, forget_jobs, drain, is_news })
+        Ok(Answer { tasks, cancel, forget_jobs, replaced, drain, is_news })
     }
 
     /// Those of the tasks kept for this executor that the graph still has there: their jobs may have ended meanwhile.
     async fn still_wanted(&self, id: &ExecutorId, kept: Vec<TaskDefinition>) -> Vec<TaskDefinition> {
         let mut wanted = Vec::with_capacity(kept.len());
         for task in kept {
-            let holder = graph::holder(&self.server, &task_of_definition(&task)).await;
-            if holder.as_deref() == Some(id.as_str()) {
+            let task_ref = task_of_definition(&task);
+            let holds = match is_copy(&task_ref) {
+                true => self.copies.lock().running_on(id).contains(&task_ref),
+                false => graph::holder(&self.server, &task_ref).await.as_deref() == Some(id.as_str()),
+            };
+            if holds {
                 wanted.push(task);
             }
         }
@@ -152,13 +171,17 @@ impl Host {
         undelivered: &[TaskDefinition],
     ) -> Result<Vec<TaskRef>, Status> {
         let mut running = self.book.without_delivering(graph::tasks_of(&self.server, id.as_str()).await);
+        running.extend(self.copies.lock().running_on(id));
         running.retain(|task| !undelivered.iter().any(|waiting| task_of_definition(waiting) == *task));
         let now_ms = self.roster.now_ms();
         let assigned = self.hand_outs.dated(id, running, now_ms);
         let grace_ms = self.options.lost_task_grace.as_millis() as u64;
         let Reconciliation { lost, cancel } = reconcile(&held, &assigned, now_ms, grace_ms);
         for task in &lost {
-            self.reset_lost(id, task).await?;
+            match is_copy(task) {
+                true => self.end_copy(task, id, true),
+                false => self.reset_lost(id, task).await?,
+            }
         }
         self.settle(lost).await;
         Ok(cancel)

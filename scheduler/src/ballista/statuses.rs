@@ -10,6 +10,7 @@ use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::task_status::Status as TaskEnd;
 use ballista_core::serde::protobuf::{TaskStatus, UpdateTaskStatusParams};
 use selvedge_engine::shuffle::VirtualExecutorId;
+use selvedge_model::copies::is_copy;
 use selvedge_model::handout::AfterReset;
 use selvedge_model::{ExecutorId, TaskRef};
 use tonic::{Request, Status};
@@ -49,6 +50,10 @@ impl Host {
                 tracing::warn!(%task, executor_id = %executor, "a status that is no end was dropped");
                 continue;
             }
+            if is_copy(&task) {
+                delivered.extend(self.take_copy_status(executor, status).await?);
+                continue;
+            }
             if graph::holder(&self.server, &task).await.as_deref() != Some(executor.as_str()) {
                 tracing::debug!(%task, executor_id = %executor, "status of a task that does not run there was dropped");
                 continue;
@@ -61,6 +66,7 @@ impl Host {
                 self.book.release(&task);
                 return Err(error);
             }
+            self.copies.lock().ended(&task);
             delivered.push(task);
         }
         Ok(delivered)
@@ -130,6 +136,7 @@ impl Host {
                 status.status = Some(TaskEnd::Successful(success));
                 self.update(made_by, status).await?;
                 self.book.count_success(task, &times, &counters);
+                self.book.note_output(task, executor);
                 tracing::debug!(%task, executor_id = %executor, "task succeeded");
             }
             Some(TaskEnd::Failed(failed)) => {
@@ -148,7 +155,7 @@ impl Host {
     }
 
     /// One status in one call: where output is comes from the call's executor id, not from the status.
-    async fn update(&self, executor_id: String, status: TaskStatus) -> Result<(), Status> {
+    pub(super) async fn update(&self, executor_id: String, status: TaskStatus) -> Result<(), Status> {
         let params = UpdateTaskStatusParams { executor_id, task_status: vec![status] };
         SchedulerGrpc::update_task_status(&self.server, Request::new(params)).await.map(|_| ())
     }

@@ -10,17 +10,22 @@ use ballista_core::serde::protobuf::ExecutorStoppedParams;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_scheduler::cluster::JobState;
 use selvedge_model::ExecutorId;
-use selvedge_model::liveness::{Stuck, Waits, Watchdog, waits_for_executors};
+use selvedge_model::liveness::{Release, Stuck, Waits, Watchdog, waits_for_executors};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
 use super::failures;
+use super::fleet::epoch_ms;
 use super::graph::{self, Looks};
 use super::host::Host;
+use super::stage_plan;
 
 /// A status that the engine took this long ago and does not show was lost inside it.
 const DELIVERY_LIMIT_MS: u64 = 30_000;
+
+/// An executor that was away for longer than this has lost its job's name, or its life.
+const SWEEP_LIMIT: Duration = Duration::from_secs(600);
 
 /// Looks after which a job that is done, but not said to be, is stuck. Longer than for an idle one: Ballista announces
 /// ends in turn with all its other work.
@@ -98,15 +103,59 @@ impl Host {
     /// An executor is gone: what ran on it is reset, and jobs whose output went with it start again.
     pub(super) async fn lose(&self, id: &ExecutorId, why: &str) {
         tracing::warn!(executor_id = %id, "executor lost: {why}");
-        self.hand_outs.forget(id);
-        if !self.results_outlive_executors() {
-            for job in self.book.fed_by(id.as_str()) {
-                self.book.end(&job, failures::executor_lost(id.as_str()));
-            }
+        let now_ms = self.roster.now_ms();
+        for (task, since_ms) in self.hand_outs.forget(id) {
+            self.book.count_lost(&task, now_ms.saturating_sub(since_ms), false);
         }
+        self.copies.lock().lost(id);
+        self.end_without_results(id).await;
         let stopped = ExecutorStoppedParams { executor_id: id.to_string(), reason: why.to_owned() };
         if let Err(error) = SchedulerGrpc::executor_stopped(&self.server, Request::new(stopped)).await {
             tracing::error!(executor_id = %id, %error, "the engine did not take the loss of an executor");
+        }
+    }
+
+    /// What a lost executor had of other stages is made again when it is missed; rows of a result are read by nobody who could
+    /// ask for that.
+    async fn end_without_results(&self, id: &ExecutorId) {
+        if self.shares_disk_with_executors() {
+            return;
+        }
+        for job in self.book.fed_by(id) {
+            let Some(last) = stage_plan::final_stage(&self.server, &job).await else { continue };
+            if self.book.only_on(id, &job).iter().any(|task| task.stage_id == last) {
+                self.book.end(&job, failures::executor_lost(id.as_str()));
+            }
+        }
+    }
+
+    /// Has tasks that are far slower than their peers run once more, where there is somebody else to run them.
+    async fn overtake_slow(&self) {
+        if self.roster.active() < 2 {
+            return;
+        }
+        for (task, executor) in stage_plan::slow_tasks(&self.server, epoch_ms() as u128).await {
+            let Ok(executor) = executor.parse::<ExecutorId>() else { continue };
+            if self.copies.lock().overtake(&task, &executor) {
+                tracing::info!(%task, executor_id = %executor, "task is far slower than its peers: it is run elsewhere too");
+                self.work.notify_waiters();
+            }
+        }
+    }
+
+    /// Something of an ended job may have come to the shuffle location after it was cleared: once nobody can write there
+    /// any more, or has been away for too long to wait for, it is cleared again.
+    async fn sweep_shuffle(&self) {
+        let grace_ms = self.options.lost_task_grace.as_millis() as u64;
+        let swept = std::mem::take(&mut *self.swept.lock());
+        let (mut later, mut now) = (Vec::new(), Vec::new());
+        for (job, ended) in swept {
+            let is_free = self.roster.release_shuffle(&job, ended, grace_ms) == Release::Free;
+            if is_free || ended.elapsed() > SWEEP_LIMIT { now.push(job) } else { later.push((job, ended)) }
+        }
+        self.swept.lock().extend(later);
+        for job in now {
+            self.remove_shuffle(&job).await;
         }
     }
 
@@ -122,7 +171,9 @@ impl Host {
         for job in looks.open.keys().filter(|job| !self.book.contains(job)) {
             self.stop_in_engine(job).await;
         }
+        self.overtake_slow().await;
         self.sweep_finished().await;
+        self.sweep_shuffle().await;
         seen
     }
 

@@ -17,7 +17,7 @@ async fn no_executor_is_unknown_and_only_a_living_one_has_an_address() {
     let cluster = VirtualCluster::new(roster.clone());
     let id: ExecutorId = "e1".parse().unwrap();
     let info = ExecutorInfo { host: "10.0.0.9".into(), port: 7, ..ExecutorInfo::default() };
-    roster.seen(&id, info, ExecutorLoad::default(), &[]);
+    roster.seen(&id, info, ExecutorLoad::default(), (&[], &[]));
     let address = async |id: &str| {
         let metadata = cluster.get_executor_metadata(id).await.unwrap();
         assert_eq!(metadata.id, id);
@@ -33,7 +33,7 @@ async fn no_executor_is_unknown_and_only_a_living_one_has_an_address() {
 async fn a_lease_does_not_run_out_while_its_poll_is_being_answered() {
     let roster = Arc::new(Roster::new());
     let id: ExecutorId = "e1".parse().unwrap();
-    roster.seen(&id, ExecutorInfo::default(), ExecutorLoad::default(), &[]);
+    roster.seen(&id, ExecutorInfo::default(), ExecutorLoad::default(), (&[], &[]));
     let stepping = roster.stepping(&id);
     tokio::time::sleep(std::time::Duration::from_millis(30)).await;
     assert!(roster.expire(10).is_empty());
@@ -48,7 +48,7 @@ async fn a_job_is_free_when_no_executor_holds_its_tasks() {
     let id: ExecutorId = "e1".parse().unwrap();
     let task = TaskRef { job_id: "j".into(), stage_id: 1, stage_attempt: 0, task_id: 0 };
     let says = |held: &[TaskRef]| {
-        roster.seen(&id, ExecutorInfo::default(), ExecutorLoad::default(), held);
+        roster.seen(&id, ExecutorInfo::default(), ExecutorLoad::default(), (held, &[]));
     };
     let ended = std::time::Instant::now();
     assert_eq!(roster.release("j", ended, 0), Release::Free, "there is nobody");

@@ -130,6 +130,7 @@ impl FakeExecutor {
             logs: Vec::new(),
             wait_ms: self.wait_ms,
             kept_jobs: self.kept_jobs.clone(),
+            ..PollRequest::default()
         }
     }
 
@@ -173,7 +174,7 @@ impl FakeExecutor {
     }
 
     pub(super) async fn leave(&self) {
-        let leave = LeaveRequest { executor_id: self.id.clone(), statuses: Vec::new() };
+        let leave = LeaveRequest { executor_id: self.id.clone(), statuses: Vec::new(), copied: Vec::new() };
         self.fleet.leave(Request::new(leave)).await.unwrap();
     }
 }

@@ -1,0 +1,231 @@
+//! Copies of tasks: the same work run once more beside the engine's graph, under a task id of its own.
+//!
+//! Two things ask for one: a reader that cannot have a finished task's output, and a running task that is far slower than
+//! its peers. The graph never hears of a copy. A lost output's copy is told to the readers, who read it in the original's
+//! place; a slow task's copy, when it is first, ends the original in its name. The facade in `scheduler/src/ballista` feeds
+//! this with facts and carries out what it says; whether work may be repeated at all is the plan's word
+//! (`engine/src/plan/repeatable.rs`).
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::id::{ExecutorId, TaskRef};
+
+/// Task ids from here on are copies'. The engine counts a stage's tasks from 0 and never comes near.
+pub const FIRST_COPY: u32 = 1 << 30;
+
+/// Times one task's output is made again before its statement is begun anew: whatever loses it so often, loses more.
+pub const MAX_COPIES: u32 = 4;
+
+/// Whether a task attempt is a copy.
+pub fn is_copy(task: &TaskRef) -> bool {
+    task.task_id >= FIRST_COPY
+}
+
+/// Where a copy's output is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The copy.
+    pub task: TaskRef,
+    /// Who ran it.
+    pub executor: ExecutorId,
+}
+
+/// What a reader that misses an output is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It is being made again.
+    Wait,
+    /// Read this instead.
+    Read(Output),
+    /// It was made again too often: the statement has to begin anew.
+    GiveUp,
+}
+
+/// Why a copy runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The original's output is lost.
+    Restore,
+    /// The original is slow, and not to be run where it runs.
+    Overtake,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Running(Output),
+    Done(Output),
+}
+
+#[derive(Debug, Clone)]
+struct Work {
+    purpose: Purpose,
+    state: State,
+    times: u32,
+    /// Not to be run there.
+    avoid: Option<ExecutorId>,
+}
+
+/// Stage, stage attempt, task.
+type Key = (u32, u32, u32);
+
+fn key(task: &TaskRef) -> Key {
+    (task.stage_id, task.stage_attempt, task.task_id)
+}
+
+#[derive(Debug, Default)]
+struct JobCopies {
+    /// By original, earlier stages first: a later stage's copy may need theirs.
+    works: BTreeMap<Key, Work>,
+    originals: HashMap<Key, Key>,
+    handed_out: u32,
+}
+
+/// The copies of all jobs.
+#[derive(Debug, Default)]
+pub struct Copies {
+    jobs: BTreeMap<String, JobCopies>,
+}
+
+impl Copies {
+    /// A reader misses the output of `missing`, an original or a copy that was told before.
+    pub fn ask(&mut self, missing: &TaskRef) -> Answer {
+        let job = self.jobs.entry(missing.job_id.clone()).or_default();
+        let original = job.originals.get(&key(missing)).copied().unwrap_or_else(|| key(missing));
+        let work = job.works.entry(original).or_insert_with(|| Work::new(Purpose::Restore, None));
+        match &work.state {
+            State::Done(output) if output.task != *missing => return Answer::Read(output.clone()),
+            // The copy itself is missing.
+            State::Done(_) => work.state = State::Waiting,
+            State::Waiting | State::Running(_) => {}
+        }
+        work.purpose = Purpose::Restore;
+        if work.times >= MAX_COPIES { Answer::GiveUp } else { Answer::Wait }
+    }
+
+    /// Whether anybody has asked for this original's output, or overtakes it.
+    pub fn knows(&self, original: &TaskRef) -> bool {
+        self.jobs.get(&original.job_id).is_some_and(|job| job.works.contains_key(&key(original)))
+    }
+
+    /// A running task is slow: it is to run again, elsewhere than at `avoid`. Idempotent, and once for each task.
+    pub fn overtake(&mut self, slow: &TaskRef, avoid: &ExecutorId) -> bool {
+        let job = self.jobs.entry(slow.job_id.clone()).or_default();
+        if job.works.contains_key(&key(slow)) {
+            return false;
+        }
+        job.works.insert(key(slow), Work::new(Purpose::Overtake, Some(avoid.clone())));
+        true
+    }
+
+    /// Hands out the next copy to an executor: what is lost before what is slow, earlier stages first. Returns the original
+    /// and the copy.
+    pub fn take(&mut self, executor: &ExecutorId) -> Option<(TaskRef, TaskRef)> {
+        let fits = |work: &Work, purpose| {
+            work.state == State::Waiting
+                && work.purpose == purpose
+                && work.times < MAX_COPIES
+                && work.avoid.as_ref() != Some(executor)
+        };
+        for purpose in [Purpose::Restore, Purpose::Overtake] {
+            for (job_id, job) in &mut self.jobs {
+                let Some((original, work)) = job.works.iter_mut().find(|(_, work)| fits(work, purpose)) else {
+                    continue;
+                };
+                let (stage_id, stage_attempt, task_id) = *original;
+                let of = |task_id| TaskRef { job_id: job_id.clone(), stage_id, stage_attempt, task_id };
+                let copy = of(FIRST_COPY + job.handed_out);
+                job.handed_out += 1;
+                work.times += 1;
+                work.state = State::Running(Output { task: copy.clone(), executor: executor.clone() });
+                job.originals.insert(key(&copy), *original);
+                return Some((of(task_id), copy));
+            }
+        }
+        None
+    }
+
+    /// Whether any copy waits to be handed out.
+    pub fn waits(&self) -> bool {
+        self.jobs.values().flat_map(|job| job.works.values()).any(|work| work.state == State::Waiting)
+    }
+
+    /// The copies that run on an executor.
+    pub fn running_on(&self, executor: &ExecutorId) -> Vec<TaskRef> {
+        let works = self.jobs.values().flat_map(|job| job.works.values());
+        works.filter_map(|work| work.running()).filter(|o| o.executor == *executor).map(|o| o.task.clone()).collect()
+    }
+
+    /// A copy has ended well. Returns its original and what it was for; none when nobody waits for it.
+    pub fn succeeded(&mut self, copy: &TaskRef, executor: &ExecutorId) -> Option<(TaskRef, Purpose)> {
+        let (original, work) = self.find_running(copy, executor)?;
+        work.state = State::Done(Output { task: copy.clone(), executor: executor.clone() });
+        Some((original, work.purpose))
+    }
+
+    /// A copy has ended badly, or was given back. One that overtakes is dropped: its original still runs. Returns whether
+    /// that was one too many.
+    pub fn failed(&mut self, copy: &TaskRef, executor: &ExecutorId, counts: bool) -> bool {
+        let Some((original, work)) = self.find_running(copy, executor) else { return false };
+        if work.purpose == Purpose::Overtake {
+            self.ended(&original);
+            return false;
+        }
+        if !counts {
+            work.times -= 1;
+        }
+        work.state = State::Waiting;
+        work.times >= MAX_COPIES
+    }
+
+    /// An executor is gone: what ran on it waits again. It does not count.
+    pub fn lost(&mut self, executor: &ExecutorId) {
+        for copy in self.running_on(executor) {
+            self.failed(&copy, executor, false);
+        }
+    }
+
+    /// An original has ended by itself: nothing has to overtake it any more. What restores stays.
+    pub fn ended(&mut self, original: &TaskRef) {
+        let Some(job) = self.jobs.get_mut(&original.job_id) else { return };
+        let is_overtaken = |work: &Work| work.purpose == Purpose::Overtake && !matches!(work.state, State::Done(_));
+        if job.works.get(&key(original)).is_some_and(is_overtaken) {
+            job.works.remove(&key(original));
+            job.originals.retain(|_, of| *of != key(original));
+        }
+    }
+
+    /// A job is over.
+    pub fn forget(&mut self, job_id: &str) {
+        self.jobs.remove(job_id);
+    }
+
+    fn find_running(&mut self, copy: &TaskRef, executor: &ExecutorId) -> Option<(TaskRef, &mut Work)> {
+        let job = self.jobs.get_mut(&copy.job_id)?;
+        let original = *job.originals.get(&key(copy))?;
+        let work = job.works.get_mut(&original)?;
+        let running = work.running()?;
+        if running.task != *copy || running.executor != *executor {
+            return None;
+        }
+        let (stage_id, stage_attempt, task_id) = original;
+        Some((TaskRef { job_id: copy.job_id.clone(), stage_id, stage_attempt, task_id }, work))
+    }
+}
+
+impl Work {
+    fn new(purpose: Purpose, avoid: Option<ExecutorId>) -> Self {
+        Self { purpose, state: State::Waiting, times: 0, avoid }
+    }
+
+    fn running(&self) -> Option<&Output> {
+        match &self.state {
+            State::Running(output) => Some(output),
+            State::Waiting | State::Done(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "copies_tests.rs"]
+mod tests;

@@ -1,0 +1,117 @@
+//! What a copy of a task needs of the graph: the plan and the partitions of a task that has ended or still runs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ballista_core::execution_plans::SortShuffleWriterExec;
+use ballista_core::serde::protobuf::TaskDefinition;
+use ballista_core::serde::protobuf::task_status::Status;
+use ballista_core::serde::scheduler::TaskKey;
+use ballista_scheduler::state::execution_graph::TaskDescription;
+use ballista_scheduler::state::execution_stage::{ExecutionStage, RunningStage, TaskInfo};
+use datafusion::execution::config::SessionConfig;
+use datafusion::physical_plan::ExecutionPlan;
+use selvedge_engine::plan::is_repeatable;
+use selvedge_engine::session::may_speculate;
+use selvedge_model::TaskRef;
+use selvedge_model::speculation::{RunningTask, slow};
+
+use super::graph::running_job;
+use super::server::{Server, job};
+
+/// A stage whose tasks have plans.
+struct Planned<'a> {
+    plan: &'a Arc<dyn ExecutionPlan>,
+    session_config: &'a Arc<SessionConfig>,
+    task_infos: &'a [TaskInfo],
+}
+
+fn planned<'a>(stage: &'a ExecutionStage, task: &TaskRef) -> Option<Planned<'a>> {
+    let (attempt, planned) = match stage {
+        ExecutionStage::Running(stage) => {
+            let (plan, session_config) = (&stage.plan, &stage.session_config);
+            (stage.stage_attempt_num, Planned { plan, session_config, task_infos: &stage.task_infos })
+        }
+        ExecutionStage::Successful(stage) => {
+            let (plan, session_config) = (&stage.plan, &stage.session_config);
+            (stage.stage_attempt_num, Planned { plan, session_config, task_infos: &stage.task_infos })
+        }
+        _ => return None,
+    };
+    (attempt == task.stage_attempt as usize).then_some(planned)
+}
+
+/// Whether a task may run again while the output of its first run is being read.
+pub(super) async fn repeatable(server: &Server, task: &TaskRef) -> bool {
+    let Some(job) = running_job(server, &task.job_id) else { return false };
+    let graph = job.execution_graph.read().await;
+    let stage = graph.stages().get(&(task.stage_id as usize)).and_then(|stage| planned(stage, task));
+    stage.is_some_and(|stage| is_repeatable(stage.plan))
+}
+
+/// What an executor is given to run a task once more, under the name of the copy.
+pub(super) async fn definition_of_copy(server: &Server, original: &TaskRef, copy: &TaskRef) -> Option<TaskDefinition> {
+    let running = running_job(server, &original.job_id)?;
+    let graph = running.execution_graph.read().await;
+    let stage = planned(graph.stages().get(&(original.stage_id as usize))?, original)?;
+    let info = stage.task_infos.iter().find(|info| info.task_id == original.task_id as usize)?;
+    let description = TaskDescription {
+        session_id: graph.session_id().to_owned(),
+        key: TaskKey { job_id: job(&copy.job_id), stage_id: copy.stage_id as usize, task_id: copy.task_id as usize },
+        stage_attempt_num: copy.stage_attempt as usize,
+        task_attempt: 0,
+        global_input_partition_ids: info.global_input_partition_ids.clone(),
+        vcores_consumed: info.vcores_consumed.max(1),
+        plan: stage.plan.clone(),
+        session_config: stage.session_config.clone(),
+    };
+    let prepared = server.state.task_manager.prepare_task_definition(description);
+    prepared.inspect_err(|error| tracing::error!(task = %original, %error, "a copy could not be prepared")).ok()
+}
+
+/// Running tasks that are far slower than their peers, and who runs them. Only of stages whose files any task may write:
+/// those of ordered exchanges are cut by who wrote them.
+pub(super) async fn slow_tasks(server: &Server, now_ms: u128) -> Vec<(TaskRef, String)> {
+    let mut found = Vec::new();
+    for (job_id, running) in server.state.task_manager.get_running_job_cache().iter() {
+        let graph = running.execution_graph.read().await;
+        for stage in graph.stages().values() {
+            let ExecutionStage::Running(stage) = stage else { continue };
+            let is_plain = stage.plan.is::<SortShuffleWriterExec>() || stage.output_links.is_empty();
+            if is_plain && may_speculate(stage.session_config.options()) {
+                found.extend(slow_of(job_id.as_str(), stage, now_ms));
+            }
+        }
+    }
+    found
+}
+
+fn slow_of(job_id: &str, stage: &RunningStage, now_ms: u128) -> Vec<(TaskRef, String)> {
+    let (mut done_ms, mut running, mut executors) = (Vec::new(), Vec::new(), HashMap::new());
+    for info in &stage.task_infos {
+        match &info.task_status {
+            Status::Successful(_) => done_ms.push(info.end_exec_time.saturating_sub(info.start_exec_time) as u64),
+            Status::Running(by) => {
+                let task = TaskRef {
+                    job_id: job_id.to_owned(),
+                    stage_id: stage.stage_id as u32,
+                    stage_attempt: stage.stage_attempt_num as u32,
+                    task_id: info.task_id as u32,
+                };
+                executors.insert(task.clone(), by.executor_id.clone());
+                running.push(RunningTask { task, ran_ms: now_ms.saturating_sub(info.scheduled_time) as u64 });
+            }
+            Status::Failed(_) => {}
+        }
+    }
+    let slow = slow(&done_ms, &running, stage.pending.remaining());
+    slow.into_iter().filter_map(|task| Some((task.clone(), executors.get(task)?.clone()))).collect()
+}
+
+/// The stage of a running job that makes its result.
+pub(super) async fn final_stage(server: &Server, job_id: &str) -> Option<u32> {
+    let running = running_job(server, job_id)?;
+    let graph = running.execution_graph.read().await;
+    let last = graph.stages().iter().filter(|(_, stage)| stage.output_links().is_empty()).map(|(id, _)| *id as u32);
+    last.max()
+}
