@@ -4,7 +4,7 @@
 //! its peers. The graph never hears of a copy. A lost output's copy is told to the readers, who read it in the original's
 //! place; a slow task's copy, when it is first, ends the original in its name. The facade in `scheduler/src/ballista` feeds
 //! this with facts and carries out what it says; whether work may be repeated at all is the plan's word
-//! (`engine/src/plan/repeatable.rs`).
+//! (`engine/src/shuffle/repeatable.rs`).
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,3 +1,5 @@
+//! Copies of tasks: one at a time, whoever asks, dies or speaks too late.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -70,7 +70,13 @@ fn what_was_copied_before_its_task_succeeded_is_not_made_again() {
     let run = disturb(&mut cluster, 9, "eager", 20, |cluster, _| cluster.kill_executor(0).unwrap());
     expect_one_attempt(&run, &cluster);
     assert_eq!(reruns(&run), 0);
-    let puts: u64 = run.statements.iter().flat_map(|s| &s.stages).filter_map(|s| s.counters.as_ref()).map(|c| c.shuffle_put_requests).sum();
+    let puts: u64 = run
+        .statements
+        .iter()
+        .flat_map(|s| &s.stages)
+        .filter_map(|s| s.counters.as_ref())
+        .map(|c| c.shuffle_put_requests)
+        .sum();
     assert!(puts > 0, "requests are counted");
 }
 
@@ -78,7 +84,8 @@ fn what_was_copied_before_its_task_succeeded_is_not_made_again() {
 fn each_object(prefix: &str, run: &str, data_only: bool, mut act: impl FnMut(&ObjectPath)) {
     let client = S3.access().client(BUCKET).unwrap();
     let prefix = ObjectPath::from(prefix);
-    let objects: Vec<_> = block_on(async { client.list(Some(&prefix)).try_collect::<Vec<_>>().await }).unwrap().unwrap();
+    let objects: Vec<_> =
+        block_on(async { client.list(Some(&prefix)).try_collect::<Vec<_>>().await }).unwrap().unwrap();
     for object in objects.iter().map(|object| &object.location) {
         if object.as_ref().contains(run) && (!data_only || object.as_ref().ends_with("data.arrow")) {
             act(object);

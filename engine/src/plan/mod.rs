@@ -4,7 +4,7 @@
 //! [`WriteExec`] over a `SpreadExec`; `codec` carries both, and `manifest` what they report. Nothing here touches a store:
 //! `crate::write` does. What tables expect of the rows is put on a write by `contract`. In the order of the data: `sink` -> `spread` -> `write_exec` -> `manifest`; `codec`, `table_names`. Joins that
 //! only one task may do are found by `joins` and made so by `gather`; which may be kept in memory is `join_memory`'s to say;
-//! `planner` puts it together. Which stages may be run a second time while the first is being read is `repeatable`'s to say.
+//! `planner` puts it together.
 
 mod codec;
 mod contract;
@@ -13,7 +13,6 @@ mod join_memory;
 mod joins;
 mod manifest;
 mod planner;
-mod repeatable;
 mod sink;
 mod spec;
 mod spread;
@@ -29,10 +28,10 @@ pub use join_memory::physical_rules;
 pub use joins::optimizer_rules;
 pub use manifest::manifest_rows;
 pub use planner::PlanQueries;
-pub use repeatable::is_repeatable;
 pub use sink::write_plan;
 pub use spec::{WriteFormat, WriteSpec};
 pub use table_names::TableNameCodec;
 pub use write_exec::WriteExec;
 
+pub(crate) use gather::GatherExec;
 pub(crate) use spec::SinkSpec;

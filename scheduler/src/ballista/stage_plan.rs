@@ -11,8 +11,8 @@ use ballista_scheduler::state::execution_graph::TaskDescription;
 use ballista_scheduler::state::execution_stage::{ExecutionStage, RunningStage, TaskInfo};
 use datafusion::execution::config::SessionConfig;
 use datafusion::physical_plan::ExecutionPlan;
-use selvedge_engine::plan::is_repeatable;
 use selvedge_engine::session::may_speculate;
+use selvedge_engine::shuffle::is_repeatable;
 use selvedge_model::TaskRef;
 use selvedge_model::speculation::{RunningTask, slow};
 

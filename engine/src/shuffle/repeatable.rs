@@ -28,7 +28,7 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 
-use super::gather::GatherExec;
+use crate::plan::GatherExec;
 
 /// Aggregates that give the same for the same rows in any order, over types that add up exactly.
 const EXACT: [&str; 10] = ["count", "sum", "min", "max", "avg", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor"];
