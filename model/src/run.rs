@@ -88,6 +88,18 @@ pub struct Counters {
     pub bytes_written: u64,
     /// Files written to tables.
     pub files_written: u64,
+    /// Reads of shuffle runs from the executor's own disk.
+    #[serde(default)]
+    pub shuffle_requests_local: u64,
+    /// Reads of shuffle runs from other executors.
+    #[serde(default)]
+    pub shuffle_requests_peer: u64,
+    /// GETs of shuffle objects.
+    #[serde(default)]
+    pub shuffle_requests_remote: u64,
+    /// PUTs of shuffle objects.
+    #[serde(default)]
+    pub shuffle_put_requests: u64,
 }
 
 impl Counters {
@@ -102,6 +114,10 @@ impl Counters {
         self.rows_written += other.rows_written;
         self.bytes_written += other.bytes_written;
         self.files_written += other.files_written;
+        self.shuffle_requests_local += other.shuffle_requests_local;
+        self.shuffle_requests_peer += other.shuffle_requests_peer;
+        self.shuffle_requests_remote += other.shuffle_requests_remote;
+        self.shuffle_put_requests += other.shuffle_put_requests;
     }
 }
 
@@ -136,6 +152,12 @@ pub struct StageRecord {
     pub slowest_task_ms: u64,
     /// Its executor.
     pub slowest_task_executor: String,
+    /// Time of task attempts that failed, were lost with their executor, or ran again.
+    #[serde(default)]
+    pub lost_task_ms: u64,
+    /// Tasks that ran again because their output was lost.
+    #[serde(default)]
+    pub tasks_rerun: u32,
 }
 
 /// One statement of a run.

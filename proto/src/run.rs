@@ -80,6 +80,10 @@ impl From<Counters> for v1::Counters {
             rows_written: counters.rows_written,
             bytes_written: counters.bytes_written,
             files_written: counters.files_written,
+            shuffle_requests_local: counters.shuffle_requests_local,
+            shuffle_requests_peer: counters.shuffle_requests_peer,
+            shuffle_requests_remote: counters.shuffle_requests_remote,
+            shuffle_put_requests: counters.shuffle_put_requests,
         }
     }
 }
@@ -96,6 +100,10 @@ impl From<v1::Counters> for Counters {
             rows_written: counters.rows_written,
             bytes_written: counters.bytes_written,
             files_written: counters.files_written,
+            shuffle_requests_local: counters.shuffle_requests_local,
+            shuffle_requests_peer: counters.shuffle_requests_peer,
+            shuffle_requests_remote: counters.shuffle_requests_remote,
+            shuffle_put_requests: counters.shuffle_put_requests,
         }
     }
 }
@@ -117,6 +125,8 @@ impl From<StageRecord> for v1::Stage {
             slowest_task: stage.slowest_task,
             slowest_task_ms: stage.slowest_task_ms,
             slowest_task_executor: stage.slowest_task_executor,
+            lost_task_ms: stage.lost_task_ms,
+            tasks_rerun: stage.tasks_rerun,
         }
     }
 }
@@ -138,6 +148,8 @@ impl From<v1::Stage> for StageRecord {
             slowest_task: stage.slowest_task,
             slowest_task_ms: stage.slowest_task_ms,
             slowest_task_executor: stage.slowest_task_executor,
+            lost_task_ms: stage.lost_task_ms,
+            tasks_rerun: stage.tasks_rerun,
         }
     }
 }
@@ -249,6 +261,10 @@ mod tests {
             rows_written: from + 6,
             bytes_written: from + 7,
             files_written: from + 8,
+            shuffle_requests_local: from + 9,
+            shuffle_requests_peer: from + 10,
+            shuffle_requests_remote: from + 11,
+            shuffle_put_requests: from + 12,
         }
     }
 
@@ -268,6 +284,8 @@ mod tests {
             slowest_task: 23,
             slowest_task_ms: 24,
             slowest_task_executor: "e1".into(),
+            lost_task_ms: 25,
+            tasks_rerun: 26,
         };
         let place = Place { statement: 1, line: 2, column: 3, line_text: "SELECT".into() };
         let mut statement = StatementRecord::pending(1, "SELECT", "SELECT 1", "public.t");

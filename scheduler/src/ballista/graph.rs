@@ -160,6 +160,8 @@ fn record(stage: &ExecutionStage, meters: &BTreeMap<u32, StageMeter>) -> StageRe
         slowest_task: meter.slowest_task,
         slowest_task_ms: meter.slowest_task_ms,
         slowest_task_executor: meter.slowest_task_executor,
+        lost_task_ms: 0,
+        tasks_rerun: 0,
     }
 }
 
