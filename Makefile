@@ -12,7 +12,7 @@ CARGO ?= cargo
 SF ?= 10
 BENCH_FLAGS ?=
 
-.PHONY: help demo build tools test unit e2e tidy lint fmt bench bench-etl cluster clean-cache
+.PHONY: help demo build tools test unit e2e tidy lint fmt bench bench-build bench-chaos bench-s3 bench-memory cluster clean-cache
 
 help: ## Lists the targets.
 	@echo "Selvedge. Targets:"
@@ -57,12 +57,23 @@ lint: ## Checks formatting, clippy's lints and, with cargo-deny installed, licen
 		echo "cargo-deny is not installed: licences are not checked (cargo install --locked cargo-deny)"; \
 	fi
 
-bench: tools ## TPC-H at SF (default 10) beside single-process DataFusion, then the ETL write. Flags: BENCH_FLAGS.
+bench-build: tools
 	@scripts/step.sh "Release build (half an hour the first time on two cores)" \
 		$(CARGO) build --locked --release --workspace --bins
+
+bench: bench-build ## TPC-H at SF (default 10) beside single-process DataFusion, then the ETL write. Flags: BENCH_FLAGS.
 	@scripts/step.sh "TPC-H SF$(SF)" $(CARGO_TARGET_DIR)/release/selvedge-bench tpch --sf $(SF) $(BENCH_FLAGS)
 	@scripts/step.sh "ETL write SF$(SF)" $(CARGO_TARGET_DIR)/release/selvedge-bench etl --sf $(SF) $(BENCH_FLAGS)
 	@scripts/step.sh "Managed tables SF$(SF)" $(CARGO_TARGET_DIR)/release/selvedge-bench tables --sf $(SF) $(BENCH_FLAGS)
+
+bench-chaos: bench-build ## TPC-H at SF on four executors, some killed half way: what runs again, whether all is right.
+	@scripts/step.sh "Lost executors SF$(SF)" $(CARGO_TARGET_DIR)/release/selvedge-bench chaos --sf $(SF) $(BENCH_FLAGS)
+
+bench-s3: bench-build ## TPC-H at SF with each durability of shuffle files on S3: times and requests.
+	@scripts/step.sh "Durability SF$(SF)" $(CARGO_TARGET_DIR)/release/selvedge-bench durability --sf $(SF) $(BENCH_FLAGS)
+
+bench-memory: bench-build ## TPC-H and the ETL write at SF by executors held to 1 GiB, beside the same with 4 GiB.
+	@scripts/step.sh "Little memory SF$(SF)" $(CARGO_TARGET_DIR)/release/selvedge-bench memory --sf $(SF) $(BENCH_FLAGS)
 
 cluster: tools build ## Starts SeaweedFS, a scheduler and two executors on this machine; Ctrl-C ends them.
 	@scripts/cluster.sh

@@ -1,9 +1,10 @@
 //! The command line.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Compares Selvedge on a cluster of processes with DataFusion alone.
 #[derive(Debug, Parser)]
@@ -23,6 +24,12 @@ pub enum Benchmark {
     Etl(Etl),
     /// Managed tables: merges, an overwrite of one partition, a write with expectations.
     Tables(Tables),
+    /// The queries while executors are killed: what is run again, and whether every result is right.
+    Chaos(Chaos),
+    /// The queries with each durability of shuffle files, and the requests that each makes.
+    Durability(Durability),
+    /// The queries and the ETL write by executors held to little memory, beside the same with plenty.
+    Memory(Memory),
 }
 
 /// What all take.
@@ -79,6 +86,9 @@ pub struct Tpch {
     /// Which queries; all 22 unless given.
     #[arg(long, value_delimiter = ',')]
     pub queries: Vec<u32>,
+    /// How often to run all; the medians are shown.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub passes: u16,
 }
 
 /// `tables`.
@@ -95,4 +105,110 @@ pub struct Etl {
     /// Data, cluster, output.
     #[command(flatten)]
     pub setup: Setup,
+    /// How often to run it; the medians are shown.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub passes: u16,
+}
+
+/// What the benchmarks take whose cluster is given.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Basis {
+    /// TPC-H scale factor: 1 is about 1 GB of text.
+    #[arg(long, default_value_t = 1.0)]
+    pub sf: f64,
+    /// Files for each big table.
+    #[arg(long, default_value_t = 4)]
+    pub parts: i32,
+    /// Memory of each executor that is not meant to be short of it.
+    #[arg(long, default_value = "4GiB")]
+    pub memory: ByteSize,
+    /// Which queries; all 22 unless given.
+    #[arg(long, value_delimiter = ',')]
+    pub queries: Vec<u32>,
+    /// Where to write the figures.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+impl Basis {
+    /// A cluster of this many executors of 1 vcore; with `s3`, data and shuffle are in a bucket.
+    pub fn setup(&self, executors: u16, s3: bool) -> Setup {
+        Setup {
+            sf: self.sf,
+            parts: self.parts,
+            executors,
+            vcores: 1,
+            memory: self.memory,
+            s3,
+            shuffle: s3,
+            latency_ms: 0,
+            peers: Vec::new(),
+            json: self.json.clone(),
+            skip_alone: false,
+        }
+    }
+}
+
+/// When shuffle files are kept beyond the executor that wrote them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Mode {
+    /// As the cluster is configured.
+    Default,
+    /// Never.
+    Local,
+    /// Before long.
+    Lazy,
+    /// Before a task reports success.
+    Eager,
+}
+
+impl Mode {
+    /// The setting that asks for it, if any.
+    pub fn setting(self) -> Option<(String, String)> {
+        (self != Self::Default).then(|| ("selvedge.shuffle.durability".to_owned(), self.to_string()))
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Default => "default",
+            Self::Local => "local",
+            Self::Lazy => "lazy",
+            Self::Eager => "eager",
+        })
+    }
+}
+
+/// `chaos`.
+#[derive(Debug, clap::Args)]
+pub struct Chaos {
+    /// Data, queries, output.
+    #[command(flatten)]
+    pub basis: Basis,
+    /// Durability of shuffle files.
+    #[arg(long, default_value = "default")]
+    pub mode: Mode,
+}
+
+/// `durability`.
+#[derive(Debug, clap::Args)]
+pub struct Durability {
+    /// Data, queries, output.
+    #[command(flatten)]
+    pub basis: Basis,
+    /// Which to compare with the first.
+    #[arg(long, value_delimiter = ',', default_value = "local,lazy,eager")]
+    pub modes: Vec<Mode>,
+}
+
+/// `memory`.
+#[derive(Debug, clap::Args)]
+pub struct Memory {
+    /// Data, queries, output.
+    #[command(flatten)]
+    pub basis: Basis,
+    /// What executors are held to in the second part, from outside too.
+    #[arg(long, default_value = "1GiB")]
+    pub limit: ByteSize,
 }

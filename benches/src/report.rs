@@ -1,22 +1,26 @@
 //! The figures: a table for people on standard output, JSON for scripts.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use selvedge_tests::Outcome;
 use serde::Serialize;
 
 use crate::args::Setup;
+use crate::head::{Head, median, table, two_places};
 use crate::peers::Measurement;
 
 /// One query or write.
 #[derive(Debug, Serialize)]
 pub struct Line {
     name: String,
-    /// Our seconds.
-    pub ours: Option<f64>,
-    /// DataFusion's seconds alone.
-    pub alone: Option<f64>,
+    /// Our seconds; of several passes the median.
+    ours: Option<f64>,
+    /// The same of what stands beside.
+    alone: Option<f64>,
+    ours_passes: Vec<f64>,
+    alone_passes: Vec<f64>,
     /// Rows of the result.
     pub rows: Option<usize>,
     /// Whether both results are the same; none when not compared.
@@ -33,12 +37,32 @@ impl Line {
             name: name.to_owned(),
             ours: None,
             alone: None,
+            ours_passes: Vec::new(),
+            alone_passes: Vec::new(),
             rows: None,
             same: None,
             failed: false,
             note: String::new(),
             peers: BTreeMap::new(),
         }
+    }
+
+    /// A pass of ours.
+    pub fn took(&mut self, time: Duration) {
+        self.ours_passes.push(time.as_secs_f64());
+        self.ours = median(&self.ours_passes);
+    }
+
+    /// A pass of what stands beside.
+    pub fn took_beside(&mut self, time: Duration) {
+        self.alone_passes.push(time.as_secs_f64());
+        self.alone = median(&self.alone_passes);
+    }
+
+    /// Says the latest pass.
+    pub fn say(&self, beside: &str) {
+        let latest = |passes: &[f64]| two_places(passes.last().copied());
+        eprintln!("  ours {}  {beside} {}  {}", latest(&self.ours_passes), latest(&self.alone_passes), self.note);
     }
 
     /// Something to say that does not fail the benchmark.
@@ -56,7 +80,7 @@ impl Line {
 
     /// Ours was compared with DataFusion's.
     pub fn compare(&mut self, difference: Option<String>) {
-        self.same = Some(difference.is_none());
+        self.same = Some(difference.is_none() && self.same != Some(false));
         if let Some(difference) = difference {
             self.fail(&format!("other rows: {}", difference.replace('\n', " ")));
         }
@@ -70,46 +94,12 @@ impl Line {
 /// A benchmark's figures.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    benchmark: &'static str,
-    machine: Machine,
-    scale_factor: f64,
-    executors: u16,
-    vcores: u16,
-    memory_bytes: u64,
-    s3: bool,
-    shuffle_in_s3: bool,
-    latency_ms: u64,
+    #[serde(flatten)]
+    head: Head,
     lines: Vec<Line>,
     peer_totals: BTreeMap<String, f64>,
     /// What the second column is.
     beside: &'static str,
-    #[serde(skip)]
-    json: Option<std::path::PathBuf>,
-}
-
-#[derive(Debug, Serialize)]
-struct Machine {
-    processor: String,
-    cores: usize,
-    memory_gib: u64,
-    os: String,
-}
-
-impl Machine {
-    fn here() -> Self {
-        let field = |file: &str, key: &str| {
-            let text = std::fs::read_to_string(file).unwrap_or_default();
-            let line = text.lines().find(|l| l.starts_with(key)).unwrap_or_default();
-            line.split_once(':').map_or("unknown", |(_, v)| v.trim()).to_owned()
-        };
-        let kib: u64 = field("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or_default();
-        Self {
-            processor: field("/proc/cpuinfo", "model name"),
-            cores: std::thread::available_parallelism().map_or(0, usize::from),
-            memory_gib: kib >> 20,
-            os: std::env::consts::OS.to_owned(),
-        }
-    }
 }
 
 impl Report {
@@ -120,26 +110,17 @@ impl Report {
 
     /// An empty one whose second column is something else.
     pub fn beside(benchmark: &'static str, setup: &Setup, beside: &'static str) -> Self {
-        Self {
-            beside,
-            benchmark,
-            machine: Machine::here(),
-            scale_factor: setup.sf,
-            executors: setup.executors,
-            vcores: setup.vcores,
-            memory_bytes: setup.memory.as_u64(),
-            s3: setup.s3,
-            shuffle_in_s3: setup.shuffle,
-            latency_ms: setup.latency_ms,
-            lines: Vec::new(),
-            peer_totals: BTreeMap::new(),
-            json: setup.json.clone(),
-        }
+        Self { head: Head::new(benchmark, setup), lines: Vec::new(), peer_totals: BTreeMap::new(), beside }
     }
 
     /// Takes a line; says it at once.
     pub fn add(&mut self, line: Line) {
-        eprintln!("  ours {}  {} {}  {}", seconds(line.ours), self.beside, seconds(line.alone), line.note);
+        line.say(self.beside);
+        self.keep(line);
+    }
+
+    /// Takes a line that was said.
+    pub fn keep(&mut self, line: Line) {
         self.lines.push(line);
     }
 
@@ -170,64 +151,39 @@ impl Report {
 
     /// Prints the table and writes the JSON; false when a line failed.
     pub fn finish(self) -> Outcome<bool> {
-        let machine = &self.machine;
-        println!(
-            "{} at scale factor {} on {} (cores: {}, memory: {} GiB); executors: {}, vcores of each: {}",
-            self.benchmark,
-            self.scale_factor,
-            machine.processor,
-            machine.cores,
-            machine.memory_gib,
-            self.executors,
-            self.vcores
-        );
+        self.head.print();
         println!("{}", self.table());
         let failed = self.lines.iter().filter(|l| l.failed).count();
         println!("{} of {} complete and right", self.lines.len() - failed, self.lines.len());
-        if let Some(path) = &self.json {
-            std::fs::write(path, serde_json::to_vec_pretty(&self)?)?;
-            println!("figures in {}", path.display());
-        }
+        self.head.write(&self)?;
         Ok(failed == 0)
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
         let peers: Vec<&String> = self.peer_totals.keys().collect();
         let heads = ["", "Selvedge s", self.beside, "ratio", "rows", "same"].map(str::to_owned);
-        table.set_header(heads.into_iter().chain(peers.iter().map(|p| format!("{p} s"))).chain(["note".to_owned()]));
+        let heads = heads.into_iter().chain(peers.iter().map(|p| format!("{p} s"))).chain(["note".to_owned()]);
+        let mut rows: Vec<Vec<String>> = Vec::new();
         for line in &self.lines {
             let same = line.same.map_or("-", |same| if same { "yes" } else { "NO" });
             let cells = [
                 line.name.clone(),
-                seconds(line.ours),
-                seconds(line.alone),
-                ratio(line.ratio()),
+                two_places(line.ours),
+                two_places(line.alone),
+                two_places(line.ratio()),
                 line.rows.map_or("-".into(), |r| r.to_string()),
                 same.to_owned(),
             ];
-            let others = peers.iter().map(|p| seconds(line.peers.get(*p).copied()));
-            table.add_row(cells.into_iter().chain(others).chain([line.note.chars().take(100).collect()]));
+            let others = peers.iter().map(|p| two_places(line.peers.get(*p).copied()));
+            rows.push(cells.into_iter().chain(others).chain([line.note.chars().take(100).collect()]).collect());
         }
         let (ours, alone) = (self.total(|l| l.ours), self.total(|l| l.alone));
         let whole = ours.zip(alone).map(|(o, a)| o / a);
-        let cells = ["total".to_owned(), seconds(ours), seconds(alone), ratio(whole), String::new(), String::new()];
-        let others = self.peer_totals.values().map(|t| seconds(Some(*t)));
-        table.add_row(cells.into_iter().chain(others).chain([String::new()]));
-        for column in 1..(5 + 1 + peers.len()) {
-            if let Some(column) = table.column_mut(column) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        table
+        let totals = [two_places(ours), two_places(alone), two_places(whole)];
+        let cells = ["total".to_owned()].into_iter().chain(totals).chain([String::new(), String::new()]);
+        rows.push(
+            cells.chain(self.peer_totals.values().map(|t| two_places(Some(*t)))).chain([String::new()]).collect(),
+        );
+        table(heads, rows)
     }
-}
-
-fn seconds(value: Option<f64>) -> String {
-    value.map_or("-".to_owned(), |v| format!("{v:.2}"))
-}
-
-fn ratio(value: Option<f64>) -> String {
-    value.map_or("-".to_owned(), |v| format!("{v:.2}"))
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use selvedge_tests::cluster::{Cluster, ClusterOptions};
+use selvedge_tests::confine::Confine;
 use selvedge_tests::seaweed::{S3Access, SeaweedFs};
 use selvedge_tests::{Outcome, fail, tpch};
 use tempfile::TempDir;
@@ -28,7 +29,8 @@ pub struct Stage {
     /// Where outputs go.
     pub output: String,
     // In the order in which they must end.
-    _cluster: Cluster,
+    /// The cluster.
+    pub cluster: Cluster,
     _seaweed: Option<SeaweedFs>,
     _local: TempDir,
 }
@@ -36,6 +38,11 @@ pub struct Stage {
 impl Stage {
     /// Prepares everything; says what it does.
     pub fn prepare(setup: &Setup) -> Outcome<Self> {
+        Self::confined(setup, None)
+    }
+
+    /// The same with executors that are held to a share of memory from outside.
+    pub fn confined(setup: &Setup, confine: Option<Confine>) -> Outcome<Self> {
         if cfg!(debug_assertions) {
             eprintln!("warning: this is a debug build; its figures mean nothing");
         }
@@ -59,12 +66,13 @@ impl Stage {
             memory: setup.memory.as_u64().to_string(),
             s3: s3.clone(),
             shuffle: setup.shuffle.then(|| format!("s3://{BUCKET}/shuffle")),
+            confine,
             ..ClusterOptions::default()
         })?;
         let ours = Ours::connect(&cluster.url())?;
         ours.run(&tpch::create_tables(&root)).map_err(|e| fail(format!("cannot create the tables: {e}")))?;
         warm(&data)?;
-        Ok(Self { data, root, s3, ours, output, _cluster: cluster, _seaweed: seaweed, _local: local })
+        Ok(Self { data, root, s3, ours, output, cluster, _seaweed: seaweed, _local: local })
     }
 }
 

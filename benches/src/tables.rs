@@ -110,9 +110,9 @@ fn expectations(stage: &Stage, report: &mut Report) -> Outcome<()> {
 fn line(name: &str, ours: Outcome<Answer>, beside: &Answer, what: &str) -> Line {
     let mut line = Line::new(name);
     line.note(&format!("beside: {what}"));
-    line.alone = Some(beside.took.as_secs_f64());
+    line.took_beside(beside.took);
     match ours {
-        Ok(answer) => line.ours = Some(answer.took.as_secs_f64()),
+        Ok(answer) => line.took(answer.took),
         Err(error) => line.fail(&error.to_string()),
     }
     line

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::cli::{self, Selvedge};
+use crate::confine::{Confine, Group, Pressure};
 use crate::fault_proxy::FaultProxy;
 use crate::fleet::Fleet;
 use crate::process::{Process, Signal};
@@ -35,6 +36,8 @@ pub struct ClusterOptions {
     pub faulty_network: bool,
     /// Further environment of every process.
     pub envs: Vec<(String, String)>,
+    /// Holds every executor to a share of memory from outside.
+    pub confine: Option<Confine>,
 }
 
 /// Where a scheduler is told to listen: free ports, or those that an earlier one had.
@@ -54,6 +57,7 @@ impl Default for ClusterOptions {
             warehouse: None,
             faulty_network: false,
             envs: Vec::new(),
+            confine: None,
         }
     }
 }
@@ -67,6 +71,15 @@ pub struct ExecutorProcess {
     pub id: String,
     /// `HOST:PORT` of its metrics and health.
     pub http: String,
+    // After the process, which must end first.
+    group: Option<Group>,
+}
+
+impl ExecutorProcess {
+    /// What its control group saw, if it has one.
+    pub fn pressure(&self) -> Option<Pressure> {
+        self.group.as_ref().map(Group::pressure)
+    }
 }
 
 /// A running cluster.
@@ -108,13 +121,17 @@ impl Cluster {
         let work_dir = self.dir.path().join(&name);
         std::fs::create_dir(&work_dir)?;
         let scheduler = self.proxy.as_ref().map_or_else(|| self.url(), FaultProxy::url);
-        let mut command = cli::clean_command(&cli::binary()?);
+        let binary = cli::binary()?;
+        let (mut command, group) = match &self.options.confine {
+            Some(confine) => confine.command(&name, &binary)?,
+            None => (cli::clean_command(&binary), None),
+        };
         command.args(["executor", "--scheduler", &scheduler, "--memory", &self.options.memory]);
         command.args(["--vcores", &self.options.vcores.to_string()]).arg("--work-dir").arg(&work_dir);
         command.envs(environment(&self.options)).current_dir(&work_dir);
         let mut process = Process::start(&name, command, self.dir.path())?;
         let [id, http] = listening(&mut process, ["executor=", "http="])?;
-        self.executors.push(ExecutorProcess { process, id, http });
+        self.executors.push(ExecutorProcess { process, id, http, group });
         Ok(self.executors.len() - 1)
     }
 
@@ -174,6 +191,11 @@ impl Cluster {
     /// An executor by its position.
     pub fn executor(&mut self, position: usize) -> Outcome<&mut ExecutorProcess> {
         self.executors.get_mut(position).ok_or_else(|| fail(format!("no executor {position}")))
+    }
+
+    /// All executors that were started, ended ones too.
+    pub fn executors(&mut self) -> &mut [ExecutorProcess] {
+        &mut self.executors
     }
 
     /// Sends a signal to an executor.

@@ -6,6 +6,7 @@
 pub mod cache;
 pub mod cli;
 pub mod cluster;
+pub mod confine;
 pub mod error;
 pub mod fault_proxy;
 pub mod fleet;
