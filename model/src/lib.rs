@@ -15,6 +15,7 @@ pub mod manifest;
 pub mod params;
 pub mod publish;
 pub mod run;
+pub mod suspects;
 pub mod vacuum;
 pub mod words;
 

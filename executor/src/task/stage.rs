@@ -37,6 +37,7 @@ impl Stage {
     /// Decodes a task.
     pub(super) fn prepare(runner: &TaskRunner, definition: &TaskDefinition, stop: &CancellationToken) -> Result<Self> {
         let task = super::status::task_ref(definition);
+        crate::fault::reach(&definition.plan);
         let context = Arc::new(task_context(runner, definition));
         let plan =
             PhysicalPlanNode::try_decode(&definition.plan)?.try_into_physical_plan(&context, runner.codec.as_ref())?;

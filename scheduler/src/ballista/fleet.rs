@@ -219,6 +219,11 @@ impl Roster {
         self.roll.lock().members.get(id).is_some_and(|m| m.drain_asked)
     }
 
+    /// Whether an executor, lost or not, was on its way out when it last spoke.
+    pub(super) fn was_leaving(&self, id: &ExecutorId) -> bool {
+        self.roll.lock().members.get(id).is_none_or(|m| m.drain_asked || m.load.draining)
+    }
+
     /// Where a living executor's shuffle service listens.
     pub(super) fn address(&self, id: &str) -> Option<(String, u16)> {
         let id: ExecutorId = id.parse().ok()?;

@@ -28,6 +28,7 @@ use super::jobs::Book;
 use super::logs::{Logs, TaskLog};
 use super::poll::HandOuts;
 use super::server::{self, JobIds, Server};
+use super::suspects::SuspectBook;
 use super::watch as loops;
 use crate::error::SchedulerError;
 
@@ -83,6 +84,7 @@ pub struct Host {
     pub(super) book: Book,
     pub(super) logs: Logs,
     pub(super) hand_outs: HandOuts,
+    pub(super) suspects: SuspectBook,
     /// Fired when tasks may be ready.
     pub(super) work: Arc<Notify>,
     /// Fired when an executor is to stop something.
@@ -108,6 +110,7 @@ impl Host {
             book: Book::default(),
             logs: Logs::default(),
             hand_outs: HandOuts::default(),
+            suspects: SuspectBook::default(),
             work,
             stops: Notify::new(),
             ids: embedded.ids,

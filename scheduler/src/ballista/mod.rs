@@ -23,6 +23,7 @@ mod meter;
 mod poll;
 mod server;
 mod statuses;
+mod suspects;
 mod watch;
 
 #[cfg(test)]

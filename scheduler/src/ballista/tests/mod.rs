@@ -10,3 +10,4 @@ mod fake;
 mod fleet;
 mod recovery;
 mod statuses;
+mod suspects;
