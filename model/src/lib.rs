@@ -13,6 +13,7 @@ pub mod id;
 pub mod liveness;
 pub mod manifest;
 pub mod params;
+pub mod pressure;
 pub mod publish;
 pub mod run;
 pub mod suspects;

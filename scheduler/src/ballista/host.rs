@@ -27,6 +27,7 @@ use super::job::{JobHandle, ResultPartition, Watcher};
 use super::jobs::Book;
 use super::logs::{Logs, TaskLog};
 use super::poll::HandOuts;
+use super::pressure::Pressure;
 use super::server::{self, JobIds, Server};
 use super::suspects::SuspectBook;
 use super::watch as loops;
@@ -85,6 +86,7 @@ pub struct Host {
     pub(super) logs: Logs,
     pub(super) hand_outs: HandOuts,
     pub(super) suspects: SuspectBook,
+    pub(super) pressure: Pressure,
     /// Fired when tasks may be ready.
     pub(super) work: Arc<Notify>,
     /// Fired when an executor is to stop something.
@@ -111,6 +113,7 @@ impl Host {
             logs: Logs::default(),
             hand_outs: HandOuts::default(),
             suspects: SuspectBook::default(),
+            pressure: Pressure::default(),
             work,
             stops: Notify::new(),
             ids: embedded.ids,

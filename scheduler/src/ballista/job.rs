@@ -123,6 +123,7 @@ impl Watcher {
             host.stop_in_engine(&self.job_id).await;
         }
         let closed = host.book.close(&self.job_id);
+        host.pressure.forget(&self.job_id);
         let stages = match &graph {
             Some(graph) => graph::stage_records(graph.stages().values(), &closed.meters),
             None => Vec::new(),

@@ -21,6 +21,7 @@ mod jobs;
 mod logs;
 mod meter;
 mod poll;
+mod pressure;
 mod server;
 mod statuses;
 mod suspects;
