@@ -5,6 +5,7 @@
 
 pub mod commit;
 pub mod compaction;
+pub mod deadline;
 pub mod delta;
 pub mod expectation;
 pub mod failure;
@@ -16,6 +17,7 @@ pub mod params;
 pub mod pressure;
 pub mod publish;
 pub mod run;
+pub mod stall;
 pub mod suspects;
 pub mod vacuum;
 pub mod words;

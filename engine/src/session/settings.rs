@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::time::Duration;
 
 use ballista_core::config::BallistaConfig;
 use bytesize::ByteSize;
@@ -22,6 +23,8 @@ const TARGET_FILE_BYTES: &str = "selvedge.write.target_file_bytes";
 const COMPRESSION: &str = "selvedge.write.compression";
 const ADAPTIVE: &str = "selvedge.planner.adaptive";
 const TARGET_PARTITIONS: &str = "selvedge.planner.target_partitions";
+const STATEMENT_TIMEOUT: &str = "selvedge.statement.timeout";
+const RUN_TIMEOUT: &str = "selvedge.run.timeout";
 const SUCCESS_FILE: &str = "selvedge.write.success_file";
 const AUTO_OPTIMIZE_FILES: &str = "selvedge.write.auto_optimize_files";
 const SHORT_RETENTION: &str = "selvedge.vacuum.allow_short_retention";
@@ -43,7 +46,7 @@ struct Known {
     expected: &'static str,
 }
 
-static KNOWN: [Known; 8] = [
+static KNOWN: [Known; 10] = [
     Known {
         key: TARGET_FILE_BYTES,
         description: "Size that written files are cut at",
@@ -100,6 +103,20 @@ static KNOWN: [Known; 8] = [
         default: Some("false"),
         normal: flag,
         expected: "true or false",
+    },
+    Known {
+        key: STATEMENT_TIMEOUT,
+        description: "How long each statement may take, all its attempts together; 0 for as long as it takes",
+        default: Some("0s"),
+        normal: time,
+        expected: "a time with its unit: 30m, 2h 15m, or 0",
+    },
+    Known {
+        key: RUN_TIMEOUT,
+        description: "How long the run may take from the start of its first statement; 0 for as long as it takes",
+        default: Some("0s"),
+        normal: time,
+        expected: "a time with its unit: 30m, 2h 15m, or 0",
     },
 ];
 
@@ -195,6 +212,20 @@ impl Settings {
         self.parsed(SHORT_RETENTION).unwrap_or(false)
     }
 
+    /// How long each statement may take, when that is limited.
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        self.time(STATEMENT_TIMEOUT)
+    }
+
+    /// How long the run may take, when that is limited.
+    pub fn run_timeout(&self) -> Option<Duration> {
+        self.time(RUN_TIMEOUT)
+    }
+
+    fn time(&self, key: &str) -> Option<Duration> {
+        humantime::parse_duration(self.entries.get(key)?).ok().filter(|time| !time.is_zero())
+    }
+
     fn parsed<T: FromStr>(&self, key: &str) -> Option<T> {
         self.entries.get(key)?.parse().ok()
     }
@@ -257,6 +288,11 @@ fn size(value: &str) -> Option<String> {
     (bytes >= 1).then(|| bytes.to_string())
 }
 
+fn time(value: &str) -> Option<String> {
+    let value = if value == "0" { "0s" } else { value };
+    humantime::parse_duration(value).ok().map(|time| humantime::format_duration(time).to_string())
+}
+
 /// With the level that Parquet's parser wants to see.
 fn codec(value: &str) -> Option<String> {
     let value = value.to_lowercase();
@@ -315,51 +351,5 @@ impl ExtensionOptions for SelvedgeConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn good_settings_are_read_back_typed() {
-        let mut settings = Settings::new();
-        assert_eq!((settings.target_file_bytes(), settings.compression()), (256 << 20, "zstd(3)"));
-        assert_eq!((settings.adaptive(), settings.target_partitions()), (None, None));
-        settings.set("selvedge.write.target_file_bytes", "64MiB").unwrap();
-        settings.set("SELVEDGE.write.compression", "ZSTD").unwrap();
-        settings.set("selvedge.planner.adaptive", "FALSE").unwrap();
-        settings.set("selvedge.planner.target_partitions", "12").unwrap();
-        settings.set("selvedge.planner.hash_join_build_bytes", "1KiB").unwrap();
-        assert_eq!(settings.hash_join_build_bytes(), Some(1024));
-        settings.set("ballista.planner.coalesce.enabled", "true").unwrap();
-        assert_eq!((settings.target_file_bytes(), settings.compression()), (64 << 20, "zstd(3)"));
-        assert_eq!((settings.adaptive(), settings.target_partitions()), (Some(false), Some(12)));
-        assert_eq!(settings.entries().len(), 6);
-        settings.set("selvedge.write.target_file_bytes", "1048576").unwrap();
-        assert_eq!(settings.target_file_bytes(), 1 << 20);
-        assert_eq!(settings.auto_optimize_files(), Some(50));
-        settings.set("selvedge.write.auto_optimize_files", "0").unwrap();
-        assert_eq!(settings.auto_optimize_files(), None);
-        assert_eq!(DEFAULT_TARGET_FILE_BYTES.to_string(), KNOWN[0].default.unwrap());
-        assert_eq!(DEFAULT_AUTO_OPTIMIZE_FILES.to_string(), KNOWN[2].default.unwrap());
-    }
-
-    #[test]
-    fn bad_settings_are_refused_and_named() {
-        let mut settings = Settings::new();
-        let rows = [
-            ("selvedge.write.target_file_byte", "1", "UNKNOWN_SETTING", "selvedge.write.target_file_bytes"),
-            ("datafusion.execution.batch_siez", "1", "UNKNOWN_SETTING", "datafusion.execution.batch_size"),
-            ("spark.sql.shuffle.partitions", "1", "UNKNOWN_SETTING", "selvedge.planner.target_partitions"),
-            ("selvedge.write.target_file_bytes", "big", "INVALID_SETTING", "256MiB"),
-            ("selvedge.write.compression", "zstd(99)", "INVALID_SETTING", "zstd(22)"),
-            ("datafusion.execution.batch_size", "many", "INVALID_SETTING", ""),
-            ("ballista.planner.coalesce.enabled", "7", "INVALID_SETTING", ""),
-            ("datafusion.catalog.default_catalog", "x", "INVALID_SETTING", ""),
-        ];
-        for (key, value, code, hint) in rows {
-            let got = settings.set(key, value).unwrap_err();
-            assert_eq!(got.code, code, "{key} = {value}: {got:?}");
-            assert!(got.hint.contains(hint), "{key} = {value}: {}", got.hint);
-        }
-        assert!(settings.entries().is_empty());
-    }
-}
+#[path = "settings_tests.rs"]
+mod tests;

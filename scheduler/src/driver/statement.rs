@@ -39,13 +39,14 @@ impl Driver {
         if let Some(sink) = &mut run.sink {
             sink.start(index, step.kind()).await?;
         }
-        let result = self.attempts(run, step).await;
+        let result = Box::pin(self.in_time(run, step)).await;
         let any = StatementAttempt { run: run.id.clone(), statement: index, attempt: 1 };
         self.host.statement_ended(&any.job_id());
         result
     }
 
-    async fn attempts(&self, run: &mut OpenRun, step: Step<'_>) -> Result<(), Stop> {
+    /// See the module.
+    pub(super) async fn attempts(&self, run: &mut OpenRun, step: Step<'_>) -> Result<(), Stop> {
         let index = step.index();
         let mut attempt = 1;
         let mut exhausted = 0;
