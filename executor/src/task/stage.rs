@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ballista_core::JobId;
 use ballista_core::extension::SessionConfigHelperExt;
@@ -24,6 +25,7 @@ use super::TaskRunner;
 use super::exchange::Exchange;
 use super::failure::failure_of;
 use super::guard::{Cause, guard};
+use super::progress::{Progress, stalled};
 
 /// A task's plan, ready to run.
 pub(super) struct Stage {
@@ -31,6 +33,10 @@ pub(super) struct Stage {
     context: Arc<TaskContext>,
     task: TaskRef,
     cause: Cause,
+    progress: Progress,
+    stall_timeout: Duration,
+    /// Ends its streams, when it hangs or is told to stop.
+    halt: CancellationToken,
 }
 
 impl Stage {
@@ -46,7 +52,8 @@ impl Stage {
         // What a join's build side holds narrows the scan beside it. The scheduler cannot plan this: such a filter is shared
         // memory, and lives in one task.
         let plan = FilterPushdown::new_post_optimization().optimize(plan, context.session_config().options())?;
-        let plan = guard(plan, stop, &cause)?;
+        let (halt, progress) = (stop.child_token(), Progress::default());
+        let plan = guard(plan, &halt, &cause, &progress)?;
         let data = data_path(&task, 0, Some(task.task_id.into()), true)?;
         let executor: Arc<dyn QueryStageExecutor> = match Exchange::for_stage(&plan, runner.shuffle_dir.join(data)) {
             Some(exchange) => Arc::new(exchange),
@@ -60,12 +67,19 @@ impl Stage {
                 context.session_config(),
             )?,
         };
-        Ok(Self { executor, context, task, cause })
+        Ok(Self { executor, context, task, cause, progress, stall_timeout: runner.stall_timeout, halt })
     }
 
     /// Runs it to its end. What an operator gave as the reason comes before what the writer made of it.
     pub(super) async fn execute(&self) -> Result<Vec<ShuffleWritePartition>, Failure> {
-        let written = self.executor.execute_query_stage(self.task.task_id as usize, self.context.clone()).await;
+        let execution = self.executor.execute_query_stage(self.task.task_id as usize, self.context.clone());
+        let written = tokio::select! {
+            written = execution => written,
+            () = self.progress.stalled(self.stall_timeout) => {
+                self.halt.cancel();
+                return Err(stalled(self.stall_timeout));
+            }
+        };
         written.map_err(|e| self.cause.get().cloned().unwrap_or_else(|| failure_of(&e)))
     }
 
