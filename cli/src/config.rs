@@ -15,9 +15,10 @@ const TABLES: [&[Key]; 2] = [selvedge_scheduler::config::KEYS, selvedge_executor
 
 /// Variables that are neither a key nor a flag: the filter of logs, a test's fault, who asks, and what make and the tests of the
 /// repository take.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     crate::logging::VARIABLE,
     selvedge_scheduler::fault::VARIABLE,
+    selvedge_executor::fault::VARIABLE,
     "SELVEDGE_USER",
     "SELVEDGE_CACHE",
     "SELVEDGE_BIN",

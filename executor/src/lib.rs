@@ -7,6 +7,7 @@
 mod clock;
 pub mod config;
 mod error;
+pub mod fault;
 mod http;
 mod metrics;
 mod poll;

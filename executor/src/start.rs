@@ -76,6 +76,7 @@ pub async fn start(options: ExecutorOptions, shutdown: CancellationToken) -> Res
     let runner = TaskRunner::new(TaskRunnerParts {
         executor_id: id.to_string(),
         vcores: options.vcores,
+        stall_timeout: options.task_stall_timeout,
         engine,
         shuffle,
         shuffle_dir: dirs.shuffle_dir(),

@@ -6,6 +6,7 @@
 pub mod commit;
 pub mod compaction;
 pub mod copies;
+pub mod deadline;
 pub mod delta;
 pub mod durability;
 pub mod expectation;
@@ -15,9 +16,12 @@ pub mod id;
 pub mod liveness;
 pub mod manifest;
 pub mod params;
+pub mod pressure;
 pub mod publish;
 pub mod run;
 pub mod speculation;
+pub mod stall;
+pub mod suspects;
 pub mod vacuum;
 pub mod words;
 

@@ -65,3 +65,30 @@ fn a_cancelled_write_leaves_nothing() {
     expect_idle(&cluster);
     mart.expect_nothing();
 }
+
+#[test]
+fn what_takes_too_long_is_ended_and_says_what_it_was_doing() {
+    let _turn = heavy();
+    let cluster = tpch_cluster(ClusterOptions::default());
+    let cli = cluster.cli().unwrap();
+    let limited = format!("SELECT 1; SET selvedge.statement.timeout = '3s'; {ENDLESS}");
+    let output = cli.run(&["sql", "-c", &limited]).unwrap();
+    assert_eq!(output.code, 1, "{}", output.report());
+    let says = |text: &str| assert!(output.stderr.contains(text), "{text}: {}", output.report());
+    says("STATEMENT_TIMEOUT");
+    says("after 3s");
+    says("stage");
+    expect_idle(&cluster);
+
+    let file = cluster.dir().join("endless.sql");
+    std::fs::write(&file, ENDLESS).unwrap();
+    let args = ["--format", "json", "submit", &file.to_string_lossy(), "--timeout", "3s"];
+    let run = cli.run(&args).unwrap().succeeded().unwrap().run_id().unwrap();
+    let record = cluster.fleet().unwrap().wait_final(&run, LONG).unwrap();
+    assert_eq!(record.failure.unwrap().code, "RUN_TIMEOUT");
+    assert_eq!(record.statements[0].attempt, 1, "it is not tried again");
+    let shown = cli.run(&["runs", "show", &run]).unwrap().succeeded().unwrap();
+    assert!(shown.stdout.contains("selvedge.run.timeout=3s"), "{}", shown.report());
+    expect_idle(&cluster);
+    assert_eq!(cli.query("SELECT count(*) FROM nation").unwrap().single().unwrap(), "25");
+}

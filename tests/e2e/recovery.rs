@@ -121,6 +121,22 @@ fn without_a_shuffle_location_a_broken_write_publishes_nothing() {
 }
 
 #[test]
+fn a_statement_that_kills_its_executors_fails_and_others_go_on() {
+    let _turn = heavy();
+    let envs = vec![("SELVEDGE_TASK_FAULT".to_owned(), "abort:deadly".to_owned())];
+    let mut cluster = tpch_cluster(ClusterOptions { executors: 3, envs, ..Default::default() });
+    let sql = "SELECT count(*) FROM nation WHERE n_name <> 'deadly'";
+    let failed = cluster.cli().unwrap().run(&["sql", "-c", sql]).unwrap();
+    assert_eq!(failed.code, 1, "{}", failed.report());
+    assert!(failed.stderr.contains("POISONED_TASK") && failed.stderr.contains("2 executors"), "{}", failed.report());
+    let dead = (0..3).filter(|n| cluster.executor(*n).unwrap().process.exited().unwrap().is_some());
+    assert_eq!(dead.count(), 2, "{}", cluster.logs());
+    let query = tpch::query(6).unwrap();
+    let got = cluster.cli().unwrap().query(query.sql).unwrap();
+    same(&got, &expected(&query), query.order, "q6 on the executor that is left");
+}
+
+#[test]
 fn an_executor_that_freezes_past_its_lease_and_thaws_spoils_nothing() {
     let _turn = heavy();
     let mut cluster = tpch_cluster(ClusterOptions { shuffle: shuffle(), ..Default::default() });

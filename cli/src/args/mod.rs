@@ -85,12 +85,15 @@ pub enum RawCommand {
     },
 }
 
-/// Parameters of a script.
+/// What a script is run with: parameters, and how long it may take.
 #[derive(Debug, Default, Args)]
 pub struct ParamArgs {
     /// A parameter of the script; may be repeated
     #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", value_parser = values::name_value)]
     pub params: Vec<(String, String)>,
+    /// End the run when it takes longer, 90m or 2h for example [default: no limit]
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    pub timeout: Option<String>,
 }
 
 /// The engine inside this command.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap_complete::Shell;
+use selvedge::Submission;
 use selvedge::model::{ExecutorId, Failure, RunId, RunState};
 
 use super::{
@@ -13,6 +14,9 @@ use super::{
 };
 use crate::output::Format;
 use crate::terminal::Terminal;
+
+/// The setting that `--timeout` stands for.
+const RUN_TIMEOUT: &str = "selvedge.run.timeout";
 
 /// A command and how to print.
 #[derive(Debug)]
@@ -29,16 +33,9 @@ pub struct Invocation {
 #[derive(Debug, PartialEq)]
 pub enum Command {
     /// Run a script to its end.
-    Run { script: ScriptSource, params: BTreeMap<String, String>, target: Target },
+    Run { script: ScriptSource, given: Submission, target: Target },
     /// Submit a script.
-    Submit {
-        scheduler: String,
-        script: ScriptSource,
-        params: BTreeMap<String, String>,
-        queue: Option<String>,
-        name: Option<String>,
-        wait: bool,
-    },
+    Submit { scheduler: String, script: ScriptSource, given: Submission, wait: bool },
     /// List runs.
     RunsList { scheduler: String, limit: usize, states: Vec<RunState> },
     /// Show a run.
@@ -52,7 +49,7 @@ pub enum Command {
     /// Print a run's log.
     RunsLogs { scheduler: String, run: RunId, follow: bool },
     /// Query.
-    Sql { script: ScriptSource, params: BTreeMap<String, String>, target: Target },
+    Sql { script: ScriptSource, given: Submission, target: Target },
     /// Be the scheduler.
     Scheduler(ServiceFlags),
     /// Print the steps at which a test may end it.
@@ -198,16 +195,14 @@ impl Given {
     }
 
     fn run(&self, args: RunArgs) -> Result<Command, Box<Failure>> {
-        let params = params(args.params)?;
-        Ok(Command::Run { script: source(&args.file), params, target: self.target(args.engine)? })
+        let given = submission(args.params)?;
+        Ok(Command::Run { script: source(&args.file), given, target: self.target(args.engine)? })
     }
 
     fn submit(&self, args: SubmitArgs) -> Result<Command, Box<Failure>> {
         Ok(Command::Submit {
             script: source(&args.file),
-            params: params(args.params)?,
-            queue: args.queue,
-            name: args.name,
+            given: Submission { queue: args.queue, name: args.name, ..submission(args.params)? },
             wait: args.wait,
             scheduler: self.required()?,
         })
@@ -236,7 +231,7 @@ impl Given {
                 return Err(Box::new(failure.with_hint("give it with -c 'SELECT ...', as a file, or through a pipe")));
             }
         };
-        Ok(Command::Sql { script, params: params(args.params)?, target: self.target(args.engine)? })
+        Ok(Command::Sql { script, given: submission(args.params)?, target: self.target(args.engine)? })
     }
 
     fn demo(&self, args: DemoArgs) -> Result<Command, Box<Failure>> {
@@ -279,15 +274,16 @@ fn source(file: &Path) -> ScriptSource {
     if file == Path::new("-") { ScriptSource::Stdin } else { ScriptSource::File(file.to_owned()) }
 }
 
-/// A parameter given twice is more likely a slip than an override.
-fn params(args: ParamArgs) -> Result<BTreeMap<String, String>, Box<Failure>> {
+/// What a script is submitted with. A parameter given twice is more likely a slip than an override.
+fn submission(args: ParamArgs) -> Result<Submission, Box<Failure>> {
     let mut params = BTreeMap::new();
     for (name, value) in args.params {
         if params.insert(name.clone(), value).is_some() {
             return Err(usage(&format!("parameter '{name}' is given twice")));
         }
     }
-    Ok(params)
+    let settings = args.timeout.map(|timeout| (RUN_TIMEOUT.to_owned(), timeout)).into_iter().collect();
+    Ok(Submission { params, settings, ..Submission::default() })
 }
 
 #[cfg(test)]

@@ -22,14 +22,15 @@ fn problem(line: &str) -> Failure {
 
 #[test]
 fn run_is_embedded_unless_a_scheduler_is_named() {
-    let Command::Run { target, params, .. } =
-        command("run job.sql -p ds=2026-01-01 --executors 2 --executor-memory 2GiB")
+    let Command::Run { target, given, .. } =
+        command("run job.sql -p ds=2026-01-01 --timeout 2h --executors 2 --executor-memory 2GiB")
     else {
         panic!()
     };
     let options = EmbeddedOptions { data_dir: None, executors: 2, memory_bytes: Some(2 << 30), vcores: None };
     assert_eq!(target, Target::Embedded(options));
-    assert_eq!(params, BTreeMap::from([("ds".into(), "2026-01-01".into())]));
+    assert_eq!(given.params, BTreeMap::from([("ds".into(), "2026-01-01".into())]));
+    assert_eq!(given.settings, BTreeMap::from([("selvedge.run.timeout".into(), "2h".into())]));
     let Command::Run { target, .. } = command("run job.sql --scheduler http://h:1") else { panic!() };
     assert_eq!(target, Target::Cluster("http://h:1".into()));
 }

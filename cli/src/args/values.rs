@@ -18,6 +18,15 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// As the setting takes it, which it becomes.
+pub(super) fn time(text: &str) -> Result<String, String> {
+    let any = std::time::Duration::ZERO..=std::time::Duration::MAX;
+    match selvedge_engine::config::parse::duration(text, any) {
+        Ok(time) if !time.is_zero() => Ok(text.to_owned()),
+        _ => Err("write a time such as 90m or 2h".to_owned()),
+    }
+}
+
 fn number(text: &str, most: usize) -> Result<usize, String> {
     match text.parse::<usize>() {
         Ok(n) if (1..=most).contains(&n) => Ok(n),
@@ -67,5 +76,13 @@ mod tests {
     fn sizes_have_units() {
         assert_eq!(size("2GiB"), Ok(2 << 30));
         assert!(size("much").is_err() && size("0").is_err());
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(time("1h 30m"), Ok("1h 30m".into()));
+        for wrong in ["90", "0s", "soon", ""] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
     }
 }

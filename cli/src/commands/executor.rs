@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use selvedge::model::HasFailure as _;
-use selvedge_executor::ExecutorOptions;
+use selvedge_executor::{ExecutorOptions, fault};
 
 use super::stdout;
 use crate::args::ServiceFlags;
@@ -20,6 +20,7 @@ pub(super) async fn serve(flags: ServiceFlags, terminal: Terminal) -> Result<(),
         return Ok(());
     }
     logging::service(options.log_format, terminal)?;
+    fault::arm_from_environment().map_err(|failure| CliError::Usage(Box::new(failure)))?;
     let stop = shutdown::on_signal()?;
     let started = selvedge_executor::start(options, stop).await;
     let running = started.map_err(|e| CliError::Failed(Box::new(e.failure())))?;

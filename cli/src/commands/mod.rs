@@ -28,10 +28,9 @@ use crate::terminal::Terminal;
 pub async fn dispatch(invocation: Invocation) -> Result<(), CliError> {
     let Invocation { terminal, format, command } = invocation;
     match command {
-        Command::Run { script, params, target } => run::run(script, params, &target, terminal, format).await,
-        Command::Submit { scheduler, script, params, queue, name, wait } => {
-            let submission = selvedge::Submission { name, params, queue, ..Default::default() };
-            submit::submit(&scheduler, script, submission, wait, terminal, format).await
+        Command::Run { script, given, target } => run::run(script, given, &target, terminal, format).await,
+        Command::Submit { scheduler, script, given, wait } => {
+            submit::submit(&scheduler, script, given, wait, terminal, format).await
         }
         Command::RunsList { scheduler, limit, states } => runs::list(&scheduler, limit, states, format).await,
         Command::RunsShow { scheduler, run } => runs::show(&scheduler, &run, format).await,
@@ -39,7 +38,7 @@ pub async fn dispatch(invocation: Invocation) -> Result<(), CliError> {
         Command::RunsCancel { scheduler, run } => runs::cancel(&scheduler, &run).await,
         Command::RunsRetry { scheduler, run, wait } => runs::retry(&scheduler, &run, wait, terminal, format).await,
         Command::RunsLogs { scheduler, run, follow } => runs::logs(&scheduler, &run, follow, format).await,
-        Command::Sql { script, params, target } => sql::sql(script, params, &target, terminal, format).await,
+        Command::Sql { script, given, target } => sql::sql(script, given, &target, terminal, format).await,
         Command::Scheduler(flags) => scheduler::serve(flags, terminal).await,
         Command::ListFaults => scheduler::list_faults(),
         Command::Executor(flags) => executor::serve(flags, terminal).await,

@@ -1,7 +1,5 @@
 //! `selvedge run`: a script from submission to end, on the engine inside this command or on a cluster.
 
-use std::collections::BTreeMap;
-
 use selvedge::Submission;
 use selvedge::model::{RunRecord, RunState};
 
@@ -15,14 +13,13 @@ use crate::terminal::Terminal;
 /// Runs a script to its end.
 pub(super) async fn run(
     source: ScriptSource,
-    params: BTreeMap<String, String>,
+    submission: Submission,
     target: &Target,
     terminal: Terminal,
     format: Format,
 ) -> Result<(), CliError> {
     let script = script::read(source)?;
     let engine = Engine::open(target, terminal).await?;
-    let submission = Submission { params, ..Submission::default() };
     let result = async {
         let ctrl_c = CtrlC::listen()?;
         let submitted = engine.client().submit_script(&script.text, &script.name, submission).await;

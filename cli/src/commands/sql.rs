@@ -1,6 +1,5 @@
 //! `selvedge sql`: runs statements and streams their rows to stdout. What statements without rows did goes to stderr.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
 use futures::StreamExt as _;
@@ -16,14 +15,13 @@ use crate::terminal::Terminal;
 /// Runs statements and prints their rows.
 pub(super) async fn sql(
     source: ScriptSource,
-    params: BTreeMap<String, String>,
+    submission: Submission,
     target: &Target,
     terminal: Terminal,
     format: Format,
 ) -> Result<(), CliError> {
     let script = script::read(source)?;
     let engine = Engine::open(target, terminal).await?;
-    let submission = Submission { params, ..Submission::default() };
     let in_script = |source| CliError::Script { source, file: script.name.clone() };
     let result = async {
         let events = engine.client().query_with(&script.text, submission).await.map_err(in_script)?;

@@ -60,6 +60,10 @@ fn head(out: &mut impl Write, run: &RunRecord, now_ms: i64) -> Result<(), CliErr
         let params: Vec<String> = run.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
         writeln!(out, "params     {}", params.join(" "))?;
     }
+    if !run.submission.settings.is_empty() {
+        let settings = run.submission.settings.iter().map(|(name, value)| format!("{name}={value}"));
+        writeln!(out, "settings   {}", settings.collect::<Vec<_>>().join(", "))?;
+    }
     for statement in run.statements.iter().filter(|s| !s.waiting.is_empty()) {
         writeln!(out, "waiting    statement {} for {}", statement.index, statement.waiting)?;
     }

@@ -10,6 +10,8 @@ pub(super) const TARGET_FILE_BYTES: &str = "selvedge.write.target_file_bytes";
 pub(super) const COMPRESSION: &str = "selvedge.write.compression";
 pub(super) const ADAPTIVE: &str = "selvedge.planner.adaptive";
 pub(super) const TARGET_PARTITIONS: &str = "selvedge.planner.target_partitions";
+pub(super) const STATEMENT_TIMEOUT: &str = "selvedge.statement.timeout";
+pub(super) const RUN_TIMEOUT: &str = "selvedge.run.timeout";
 pub(super) const SUCCESS_FILE: &str = "selvedge.write.success_file";
 pub(super) const AUTO_OPTIMIZE_FILES: &str = "selvedge.write.auto_optimize_files";
 pub(super) const DURABILITY: &str = "selvedge.shuffle.durability";
@@ -92,6 +94,20 @@ pub(super) static KNOWN: &[Known] = &[
         expected: "true or false",
     },
     Known {
+        key: STATEMENT_TIMEOUT,
+        description: "How long each statement may take, all its attempts together; 0 for as long as it takes",
+        default: Some("0s"),
+        normal: time,
+        expected: "a time with its unit: 30m, 2h 15m, or 0",
+    },
+    Known {
+        key: RUN_TIMEOUT,
+        description: "How long the run may take from the start of its first statement; 0 for as long as it takes",
+        default: Some("0s"),
+        normal: time,
+        expected: "a time with its unit: 30m, 2h 15m, or 0",
+    },
+    Known {
         key: DURABILITY,
         description: "When a task's output is copied to the shuffle location: before the task succeeds (eager), in the background \
                       by what it would cost to make again (lazy), or when its executor leaves (local)",
@@ -115,6 +131,11 @@ fn flag(value: &str) -> Option<String> {
 fn size(value: &str) -> Option<String> {
     let bytes = ByteSize::from_str(value).ok()?.as_u64();
     (bytes >= 1).then(|| bytes.to_string())
+}
+
+fn time(value: &str) -> Option<String> {
+    let value = if value == "0" { "0s" } else { value };
+    humantime::parse_duration(value).ok().map(|time| humantime::format_duration(time).to_string())
 }
 
 /// With the level that Parquet's parser wants to see.

@@ -33,6 +33,12 @@ pub const KEYS: &[Key] = &[
     shared::http("127.0.0.1:0"),
     // A spot instance is given two minutes; this leaves some for the last uploads.
     Key::new("drain_grace", "90s", "How long running tasks may go on once the executor drains."),
+    // Requests to storage are given up, and tried again, well before that.
+    Key::new(
+        "task_stall_timeout",
+        "10m",
+        "A task none of whose streams moves for so long is stopped and tried again; 0s for never.",
+    ),
     // DataFusion's own default; a full disk stops tasks before that.
     Key::new("spill_limit", "100GiB", "Most bytes of spill files at one time."),
     shared::S3_ENDPOINT,

@@ -44,6 +44,8 @@ pub struct ExecutorOptions {
     pub http: SocketAddr,
     /// How long running tasks may go on once the executor drains.
     pub drain_grace: Duration,
+    /// A task that makes no progress for so long is lost; zero for never.
+    pub task_stall_timeout: Duration,
     /// Most bytes of spill files at one time.
     pub spill_limit_bytes: u64,
     /// Of the log.
@@ -70,6 +72,8 @@ impl ExecutorOptions {
         let port = r.number("port", 0..=u16::MAX);
         let http = r.read("http", parse::address);
         let drain_grace = r.read("drain_grace", |text| parse::duration(text, Duration::ZERO..=Duration::MAX));
+        let task_stall_timeout =
+            r.read("task_stall_timeout", |text| parse::duration(text, Duration::ZERO..=Duration::MAX));
         let spill_limit = r.read("spill_limit", |text| parse::size(text, ByteSize(0)..=MOST_BYTES));
         let store = shared::store_options(r);
         let log_format = shared::log_format(r);
@@ -89,6 +93,7 @@ impl ExecutorOptions {
                 port: port?,
                 http: http?,
                 drain_grace: drain_grace?,
+                task_stall_timeout: task_stall_timeout?,
                 spill_limit_bytes: spill_limit?.as_u64(),
                 log_format: log_format?,
             })
@@ -110,6 +115,7 @@ impl ExecutorOptions {
             ("port", self.port.to_string()),
             ("http", self.http.to_string()),
             ("drain_grace", humantime::format_duration(self.drain_grace).to_string()),
+            ("task_stall_timeout", humantime::format_duration(self.task_stall_timeout).to_string()),
             ("spill_limit", self.spill_limit_bytes.to_string()),
         ];
         let shared = shared::values(self.shuffle.as_ref(), &self.store, self.log_format);

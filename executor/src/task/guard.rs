@@ -3,7 +3,8 @@
 //! Ballista's shuffle writers drain their input in detached tasks: neither dropping the task's future nor aborting it
 //! reaches them. So their input is made to end: a wrapper around the plan's streams gives an error once the task is to
 //! stop, the writers give up, and with their input drop everything below. The wrapper is invisible to Ballista's looks
-//! at the plan and to the list of metrics. It also sees each error before the writers wrap it, and keeps the first one.
+//! at the plan and to the list of metrics. It also sees each error before the writers wrap it, and keeps the first one; and it
+//! counts that streams are asked, which is how a task that hangs is told from one that works (`progress.rs`).
 
 use std::fmt;
 use std::pin::Pin;
@@ -28,6 +29,7 @@ use selvedge_model::Failure;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::failure::failure_of;
+use super::progress::Progress;
 
 /// The first error that any operator gave, once there is one.
 pub(super) type Cause = Arc<OnceLock<Failure>>;
@@ -36,22 +38,24 @@ pub(super) type Cause = Arc<OnceLock<Failure>>;
 ///
 /// The writer's input is wrapped, and every operator with several inputs: a join makes many rows of few and may keep the
 /// operator above it busy for minutes without anything else being polled. What computes for long without asking for a
-/// batch or giving one (a nested-loop join of many rows whose condition never holds) stops only at its next batch.
+/// batch or giving one (a nested-loop join of many rows whose condition never holds) stops only at its next batch. Sources are
+/// wrapped to see them move: an aggregate over a long scan gives nothing for long.
 pub(super) fn guard(
     stage: Arc<dyn ExecutionPlan>,
     stop: &CancellationToken,
     cause: &Cause,
+    progress: &Progress,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let wrap = |inner| {
-        let (stop, cause) = (stop.clone(), cause.clone());
-        Arc::new(GuardExec { inner, stop, cause }) as Arc<dyn ExecutionPlan>
+        let (stop, cause, progress) = (stop.clone(), cause.clone(), progress.clone());
+        Arc::new(GuardExec { inner, stop, cause, progress }) as Arc<dyn ExecutionPlan>
     };
-    let joins = stage.transform_up(|node| match node.children().len() {
-        0 | 1 => Ok(Transformed::no(node)),
+    let wrapped = stage.transform_up(|node| match node.children().len() {
+        1 => Ok(Transformed::no(node)),
         _ => Ok(Transformed::yes(wrap(node))),
     })?;
-    let inputs = joins.data.children().into_iter().cloned().map(wrap).collect();
-    replace_children_if_necessary(joins.data, inputs)
+    let inputs = wrapped.data.children().into_iter().cloned().map(wrap).collect();
+    replace_children_if_necessary(wrapped.data, inputs)
 }
 
 /// An operator whose streams end with an error once the task is to stop.
@@ -60,6 +64,7 @@ struct GuardExec {
     inner: Arc<dyn ExecutionPlan>,
     stop: CancellationToken,
     cause: Cause,
+    progress: Progress,
 }
 
 impl DisplayAs for GuardExec {
@@ -94,13 +99,15 @@ impl ExecutionPlan for GuardExec {
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let inner = replace_children_if_necessary(self.inner.clone(), children)?;
-        Ok(Arc::new(Self { inner, stop: self.stop.clone(), cause: self.cause.clone() }))
+        let (stop, cause, progress) = (self.stop.clone(), self.cause.clone(), self.progress.clone());
+        Ok(Arc::new(Self { inner, stop, cause, progress }))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let inner = self.inner.execute(partition, context)?;
         let stop = Box::pin(self.stop.clone().cancelled_owned());
-        Ok(Box::pin(cooperative(Guarded { inner, stop: Some(stop), cause: self.cause.clone() })))
+        let (cause, progress) = (self.cause.clone(), self.progress.clone());
+        Ok(Box::pin(cooperative(Guarded { inner, stop: Some(stop), cause, progress })))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -129,23 +136,27 @@ struct Guarded {
     /// None once the stream was stopped.
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     cause: Cause,
+    progress: Progress,
 }
 
 impl Stream for Guarded {
     type Item = Result<RecordBatch>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(stop) = &mut self.stop else { return Poll::Ready(None) };
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let Some(stop) = &mut this.stop else { return Poll::Ready(None) };
         if stop.as_mut().poll(cx).is_pending() {
-            let polled = self.inner.poll_next_unpin(cx);
+            let computing = this.progress.computing();
+            let polled = this.inner.poll_next_unpin(cx);
+            drop(computing);
             if let Poll::Ready(Some(Err(error))) = &polled {
-                self.cause.get_or_init(|| failure_of(error));
+                this.cause.get_or_init(|| failure_of(error));
             }
             return polled;
         }
-        self.stop = None;
+        this.stop = None;
         // Dropping the input now is what stops everything below.
-        self.inner = Box::pin(EmptyRecordBatchStream::new(self.inner.schema()));
+        this.inner = Box::pin(EmptyRecordBatchStream::new(this.inner.schema()));
         Poll::Ready(Some(Err(DataFusionError::Execution("the task was stopped".to_owned()))))
     }
 }

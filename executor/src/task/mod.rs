@@ -11,6 +11,7 @@ mod failure;
 mod guard;
 mod held;
 mod lend;
+mod progress;
 mod run;
 mod stage;
 mod status;
@@ -19,6 +20,7 @@ pub(crate) mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ballista_core::serde::protobuf::TaskDefinition;
 use datafusion::execution::SessionState;
@@ -40,6 +42,7 @@ use lend::Lent;
 pub(crate) struct TaskRunner {
     executor_id: String,
     vcores: usize,
+    stall_timeout: Duration,
     permits: Arc<Semaphore>,
     engine: Arc<Engine>,
     session: SessionState,
@@ -62,6 +65,8 @@ pub(crate) struct TaskRunner {
 pub(crate) struct TaskRunnerParts {
     pub executor_id: String,
     pub vcores: usize,
+    /// A task whose streams do nothing for so long has failed; zero for never.
+    pub stall_timeout: Duration,
     pub engine: Arc<Engine>,
     pub shuffle: Arc<ShuffleStore>,
     pub shuffle_dir: PathBuf,
@@ -74,7 +79,17 @@ pub(crate) struct TaskRunnerParts {
 impl TaskRunner {
     /// A runner with no task.
     pub(crate) fn new(parts: TaskRunnerParts) -> Result<Arc<Self>, ExecutorError> {
-        let TaskRunnerParts { executor_id, vcores, engine, shuffle, shuffle_dir, missing, outbox, metrics } = parts;
+        let TaskRunnerParts {
+            executor_id,
+            vcores,
+            stall_timeout,
+            engine,
+            shuffle,
+            shuffle_dir,
+            missing,
+            outbox,
+            metrics,
+        } = parts;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(vcores)
             .thread_name("task")
@@ -86,6 +101,7 @@ impl TaskRunner {
         Ok(Arc::new(Self {
             executor_id,
             vcores,
+            stall_timeout,
             permits: Arc::new(Semaphore::new(vcores)),
             session: engine.registry_state()?,
             engine,

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ballista_core::JobId;
 use ballista_core::extension::SessionConfigHelperExt;
@@ -26,6 +27,7 @@ use super::TaskRunner;
 use super::exchange::Exchange;
 use super::failure::failure_of;
 use super::guard::{Cause, guard};
+use super::progress::{Progress, stalled};
 
 /// A task's plan, ready to run.
 pub(super) struct Stage {
@@ -37,12 +39,17 @@ pub(super) struct Stage {
     is_repeatable: bool,
     /// Whether its output goes to no other stage by an exchange.
     is_final: bool,
+    progress: Progress,
+    stall_timeout: Duration,
+    /// Ends its streams, when it hangs or is told to stop.
+    halt: CancellationToken,
 }
 
 impl Stage {
     /// Decodes a task.
     pub(super) fn prepare(runner: &TaskRunner, definition: &TaskDefinition, stop: &CancellationToken) -> Result<Self> {
         let task = super::status::task_ref(definition);
+        crate::fault::reach(&definition.plan);
         let context = Arc::new(task_context(runner, definition));
         let plan =
             PhysicalPlanNode::try_decode(&definition.plan)?.try_into_physical_plan(&context, runner.codec.as_ref())?;
@@ -52,7 +59,8 @@ impl Stage {
         // What a join's build side holds narrows the scan beside it. The scheduler cannot plan this: such a filter is shared
         // memory, and lives in one task.
         let plan = FilterPushdown::new_post_optimization().optimize(plan, context.session_config().options())?;
-        let plan = guard(plan, stop, &cause)?;
+        let (halt, progress) = (stop.child_token(), Progress::default());
+        let plan = guard(plan, &halt, &cause, &progress)?;
         let data = data_path(&task, 0, Some(task.task_id.into()), true)?;
         let exchange = Exchange::for_stage(&plan, runner.shuffle_dir.join(data));
         let is_final = exchange.is_none();
@@ -68,12 +76,20 @@ impl Stage {
                 context.session_config(),
             )?,
         };
-        Ok(Self { executor, context, task, cause, is_repeatable, is_final })
+        let stall_timeout = runner.stall_timeout;
+        Ok(Self { executor, context, task, cause, is_repeatable, is_final, progress, stall_timeout, halt })
     }
 
     /// Runs it to its end. What an operator gave as the reason comes before what the writer made of it.
     pub(super) async fn execute(&self) -> Result<Vec<ShuffleWritePartition>, Failure> {
-        let written = self.executor.execute_query_stage(self.task.task_id as usize, self.context.clone()).await;
+        let execution = self.executor.execute_query_stage(self.task.task_id as usize, self.context.clone());
+        let written = tokio::select! {
+            written = execution => written,
+            () = self.progress.stalled(self.stall_timeout) => {
+                self.halt.cancel();
+                return Err(stalled(self.stall_timeout));
+            }
+        };
         written.map_err(|e| self.cause.get().cloned().unwrap_or_else(|| failure_of(&e)))
     }
 

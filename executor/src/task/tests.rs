@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ballista_core::execution_plans::sort_shuffle::SortShuffleConfig;
-use ballista_core::execution_plans::{ShuffleWriterExec, SortShuffleWriterExec};
+use ballista_core::execution_plans::{ShuffleReaderExec, ShuffleWriterExec, SortShuffleWriterExec};
 use ballista_core::serde::protobuf::task_status::Status;
 use ballista_core::serde::protobuf::{TaskDefinition, TaskStatus};
+use ballista_core::serde::scheduler::{ExecutorMetadata, PartitionId, PartitionLocation, PartitionStats};
 use datafusion::physical_plan::expressions::Column;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -15,9 +16,9 @@ use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use prost::Message;
 use selvedge_engine::session::{Engine, EngineOptions};
-use selvedge_engine::shuffle::{ShuffleStore, data_path};
+use selvedge_engine::shuffle::{ShuffleStore, VirtualExecutorId, data_path};
 use selvedge_engine::store::{Location, StoreOptions};
-use selvedge_model::Failure;
+use selvedge_model::{Failure, TaskRef};
 use tempfile::TempDir;
 
 use super::{TaskRunner, TaskRunnerParts, status};
@@ -29,10 +30,39 @@ pub(crate) const ENDLESS: &str = "SELECT max(value) FROM generate_series(1, 1000
 const ENDLESS_JOIN: &str = "SELECT max(a.value + b.value) \
                             FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b";
 
+/// A task that reads shuffle of an executor that takes connections and never says a word.
+async fn hanging(task_id: u32, port: u16) -> TaskDefinition {
+    let context = SessionContext::new();
+    let schema = context.sql("SELECT 1 AS value").await.unwrap().create_physical_plan().await.unwrap().schema();
+    let written = TaskRef { job_id: "r1-s1-a1".into(), stage_id: 0, stage_attempt: 0, task_id: 0 };
+    let location = PartitionLocation {
+        map_partition_id: 0,
+        partition_id: PartitionId { job_id: "r1-s1-a1".into(), stage_id: 0, partition_id: 0 },
+        executor_meta: ExecutorMetadata {
+            id: VirtualExecutorId { real: "silent".into(), task: written }.to_string(),
+            host: "127.0.0.1".into(),
+            port,
+            grpc_port: 0,
+            specification: Default::default(),
+            os_info: Default::default(),
+        },
+        partition_stats: PartitionStats::new(None, None, None),
+        file_id: Some(0),
+        is_sort_shuffle: true,
+    };
+    let partitioning = Partitioning::UnknownPartitioning(1);
+    let input = Arc::new(ShuffleReaderExec::try_new(0, vec![vec![location]], schema, partitioning).unwrap());
+    definition(task_id, input, false)
+}
+
 /// A task whose stage runs `sql`; sorted: with a sort shuffle into three partitions.
 pub(crate) async fn task(task_id: u32, sql: &str, sorted: bool) -> TaskDefinition {
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
     let input = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+    definition(task_id, input, sorted)
+}
+
+fn definition(task_id: u32, input: Arc<dyn ExecutionPlan>, sorted: bool) -> TaskDefinition {
     let (job, dir) = ("r1-s1-a1".to_owned(), String::new());
     let plan: Arc<dyn ExecutionPlan> = if sorted {
         let name = input.schema().field(0).name().clone();
@@ -65,6 +95,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with_stall_timeout(Duration::ZERO)
+    }
+
+    fn with_stall_timeout(stall_timeout: Duration) -> Self {
         let (local, remote) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let engine = Engine::new(EngineOptions {
             store: StoreOptions::default(),
@@ -81,6 +115,7 @@ impl Bench {
         let runner = TaskRunner::new(TaskRunnerParts {
             executor_id: "e1".into(),
             vcores: 2,
+            stall_timeout,
             engine,
             shuffle,
             shuffle_dir: local.path().join("shuffle"),
@@ -165,6 +200,32 @@ async fn a_cancelled_task_stops_with_everything_it_spawned() {
 }
 
 #[tokio::test]
+async fn a_task_that_hangs_fails_to_be_tried_again_and_leaves_nothing_running() {
+    let bench = Bench::with_stall_timeout(Duration::from_millis(600));
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let began = Instant::now();
+    let status = bench.run(hanging(1, silent.local_addr().unwrap().port()).await).await;
+    let Some(Status::Failed(failed)) = status.status else { panic!("{status:?}") };
+    assert!(failed.error.contains("TASK_STALLED") && failed.error.contains("600ms"), "{failed:?}");
+    assert!(failed.retryable && failed.count_to_failures);
+    while bench.alive() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(10), "{} tasks are alive", bench.alive());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_computes_for_long_does_not_hang() {
+    let bench = Bench::with_stall_timeout(Duration::from_millis(200));
+    for (id, sql) in [(1, ENDLESS), (2, ENDLESS_JOIN)] {
+        bench.runner.start(task(id, sql, true).await);
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!((bench.runner.running().len(), bench.outbox.parcel().statuses.len()), (2, 0));
+    bench.runner.hand_back_all();
+}
+
+#[tokio::test]
 async fn tasks_hold_the_vcores_they_consume() {
     let bench = Bench::new();
     let wide = TaskDefinition { vcores_consumed: 2, ..task(1, ENDLESS, false).await };
@@ -175,4 +236,18 @@ async fn tasks_hold_the_vcores_they_consume() {
     assert_eq!((bench.runner.free_vcores(), bench.runner.running().len()), (0, 2));
     bench.runner.hand_back_all();
     assert_eq!(bench.outbox.parcel().statuses.len(), 2);
+}
+
+#[tokio::test]
+async fn a_task_that_is_given_more_vcores_than_there_are_takes_them_all() {
+    let bench = Bench::new();
+    bench.runner.start(TaskDefinition { vcores_consumed: 64, ..task(1, ENDLESS, false).await });
+    bench.runner.start(task(2, "SELECT 1", false).await);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((bench.runner.free_vcores(), bench.runner.running().len()), (0, 2), "the other one waits");
+    bench.runner.cancel(&status::task_ref(&task(1, ENDLESS, false).await));
+    bench.runner.has_news().await;
+    bench.runner.has_news().await;
+    let status = TaskStatus::decode(bench.outbox.parcel().statuses[0].as_ref()).unwrap();
+    assert!(matches!(status.status, Some(Status::Successful(_))), "{status:?}");
 }

@@ -229,6 +229,16 @@ impl Roster {
         self.roll.lock().members.get(id).is_some_and(|m| m.drain_asked)
     }
 
+    /// Tasks that an executor runs at a time; 0 for one that is not known.
+    pub(super) fn vcores_of(&self, id: &ExecutorId) -> u32 {
+        self.roll.lock().members.get(id).map_or(0, |m| m.info.vcores)
+    }
+
+    /// Whether an executor, lost or not, was on its way out when it last spoke.
+    pub(super) fn was_leaving(&self, id: &ExecutorId) -> bool {
+        self.roll.lock().members.get(id).is_none_or(|m| m.drain_asked || m.load.draining)
+    }
+
     /// Where a living executor's shuffle service listens.
     pub(super) fn address(&self, id: &str) -> Option<(String, u16)> {
         let id: ExecutorId = id.parse().ok()?;

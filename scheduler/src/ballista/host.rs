@@ -29,7 +29,9 @@ use super::job::{JobHandle, ResultPartition, Watcher};
 use super::jobs::Book;
 use super::logs::{Logs, TaskLog};
 use super::poll::HandOuts;
+use super::pressure::Pressure;
 use super::server::{self, JobIds, Server};
+use super::suspects::SuspectBook;
 use super::watch as loops;
 use crate::error::SchedulerError;
 
@@ -88,6 +90,8 @@ pub struct Host {
     pub(super) copies: Mutex<Copies>,
     /// Jobs whose shuffle was removed, and when: something may have arrived since.
     pub(super) swept: Mutex<Vec<(String, Instant)>>,
+    pub(super) suspects: SuspectBook,
+    pub(super) pressure: Pressure,
     /// Fired when tasks may be ready.
     pub(super) work: Arc<Notify>,
     /// Fired when an executor is to stop something.
@@ -115,6 +119,8 @@ impl Host {
             hand_outs: HandOuts::default(),
             copies: Mutex::default(),
             swept: Mutex::default(),
+            suspects: SuspectBook::default(),
+            pressure: Pressure::default(),
             work,
             stops: Notify::new(),
             ids: embedded.ids,

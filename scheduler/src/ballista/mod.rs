@@ -23,9 +23,11 @@ mod jobs;
 mod logs;
 mod meter;
 mod poll;
+mod pressure;
 mod server;
 mod stage_plan;
 mod statuses;
+mod suspects;
 mod watch;
 
 #[cfg(test)]

@@ -191,7 +191,8 @@ impl Host {
     async fn hand_out(&self, id: &ExecutorId, info: &ExecutorInfo, free: u32) -> Result<Vec<TaskDefinition>, Status> {
         let poll =
             PollWorkParams { metadata: Some(registration(id, info)), num_free_vcores: free, task_status: Vec::new() };
-        let tasks = SchedulerGrpc::poll_work(&self.server, Request::new(poll)).await?.into_inner().tasks;
+        let mut tasks = SchedulerGrpc::poll_work(&self.server, Request::new(poll)).await?.into_inner().tasks;
+        self.widen(&mut tasks, info).await;
         for task in &tasks {
             tracing::debug!(task = %task_of_definition(task), executor_id = %id, "task handed out");
         }

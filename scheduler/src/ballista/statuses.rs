@@ -144,6 +144,7 @@ impl Host {
                 let failed = failures::for_engine(failed);
                 let again = failed.retryable;
                 tracing::warn!(%task, executor_id = %executor, code = %failure.code, again, "task failed: {failure}");
+                self.note_exhaustion(executor, task, &failure).await;
                 // Remembered before Ballista hears of it: the job may end at once.
                 self.book.count_failure(task, &times, failure);
                 status.status = Some(TaskEnd::Failed(failed));

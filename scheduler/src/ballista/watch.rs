@@ -67,8 +67,10 @@ pub(super) fn spawn(host: &Arc<Host>, stop: &CancellationToken) {
     let leases = (host.options.lease / 5).max(Duration::from_millis(20));
     let ttl_ms = host.options.lease.as_millis() as u64;
     spawn_loop(host, stop, leases, (), move |host, ()| async move {
-        for id in host.roster.expire(ttl_ms) {
-            host.lose(&id, "its lease ran out").await;
+        let died = host.roster.expire(ttl_ms);
+        host.suspect(&died).await;
+        for id in &died {
+            host.lose(id, "its lease ran out").await;
         }
     });
     spawn_loop(host, stop, host.options.watchdog_interval, Seen::default(), |host, seen| async move {

@@ -12,15 +12,15 @@ use super::{Driver, Stop};
 use crate::planning::Planned;
 
 impl Driver {
-    /// With `spill`, every join is one that can leave memory for disk.
+    /// `exhausted` attempts before it ran out of memory.
     pub(super) async fn attempt(
         &self,
         run: &mut OpenRun,
         step: Step<'_>,
         ids: &StatementAttempt,
-        spill: bool,
+        exhausted: u32,
     ) -> Result<Done, Stop> {
-        let (state, planned) = self.plan(run, step, ids, spill).await?;
+        let (state, planned) = self.plan(run, step, ids, exhausted).await?;
         self.settle_inputs(&planned).await?;
         match planned {
             Planned::Done { message, result, schema } => {
@@ -53,9 +53,9 @@ impl Driver {
         run: &mut OpenRun,
         step: Step<'_>,
         ids: &StatementAttempt,
-        spill: bool,
+        exhausted: u32,
     ) -> Result<(SessionState, Planned), Stop> {
-        let defaults = Defaults::new(self.options.target_partitions, self.host.fleet_size(), spill);
+        let defaults = Defaults::new(self.options.target_partitions, self.host.fleet_size(), exhausted);
         let mut effective = defaults.fill(&run.settings)?;
         let planner = self.planner.acting_for(&run.user);
         let planning = async {

@@ -10,6 +10,7 @@
 mod analyze;
 mod attempt;
 mod contract;
+mod deadline;
 mod job;
 mod preview;
 mod query;

@@ -39,8 +39,17 @@ impl Driver {
         if let Some(sink) = &mut run.sink {
             sink.start(index, step.kind()).await?;
         }
+        let result = Box::pin(self.in_time(run, step)).await;
+        let any = StatementAttempt { run: run.id.clone(), statement: index, attempt: 1 };
+        self.host.statement_ended(&any.job_id());
+        result
+    }
+
+    /// See the module.
+    pub(super) async fn attempts(&self, run: &mut OpenRun, step: Step<'_>) -> Result<(), Stop> {
+        let index = step.index();
         let mut attempt = 1;
-        let mut spill = false;
+        let mut exhausted = 0;
         loop {
             if run.cancel.is_cancelled() {
                 return Err(Stop::Cancelled);
@@ -48,12 +57,12 @@ impl Driver {
             self.book.apply(&run.id, RunEvent::StatementStarted { index });
             let ids = StatementAttempt { run: run.id.clone(), statement: index, attempt };
             let span = tracing::info_span!("statement", run_id = %run.id, statement = index, attempt);
-            match self.attempt(run, step, &ids, spill).boxed().instrument(span).await {
+            match self.attempt(run, step, &ids, exhausted).boxed().instrument(span).await {
                 Ok(done) => return self.succeed(run, step, done).await,
                 Err(Stop::Cancelled) => return Err(Stop::Cancelled),
                 Err(Stop::Failed(failure)) => {
                     let failure = self.judge(run, step, failure);
-                    spill |= failure.code == "OUT_OF_MEMORY";
+                    exhausted += u32::from(failure.code == "OUT_OF_MEMORY");
                     match after_failure(&failure, attempt, self.options.statement_attempts) {
                         AfterFailure::Fail => {
                             self.metrics.statement_ended(&step.kind(), "failed", &Counters::default());

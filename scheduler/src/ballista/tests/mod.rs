@@ -8,5 +8,7 @@ mod endings;
 mod explain;
 mod fake;
 mod fleet;
+mod pressure;
 mod recovery;
 mod statuses;
+mod suspects;
