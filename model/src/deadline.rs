@@ -41,7 +41,8 @@ impl Deadline {
             Scope::Statement => ("STATEMENT_TIMEOUT", "The statement", "selvedge.statement.timeout"),
             Scope::Run => ("RUN_TIMEOUT", "The run", "selvedge.run.timeout"),
         };
-        let cause = format!("{what} was ended after {allowed}, which is all that {setting} allows: {}", doing(statement));
+        let cause =
+            format!("{what} was ended after {allowed}, which is all that {setting} allows: {}", doing(statement));
         Failure::new(Domain::User, Retry::Never, code, cause).with_hint(match self.scope {
             Scope::Statement => "Give it longer with SET selvedge.statement.timeout, or look for the slow stage with `selvedge runs show`",
             Scope::Run => "Give it longer with --timeout, or look for the slow statement with `selvedge runs show`",

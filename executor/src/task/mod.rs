@@ -69,7 +69,8 @@ pub(crate) struct TaskRunnerParts {
 impl TaskRunner {
     /// A runner with no task.
     pub(crate) fn new(parts: TaskRunnerParts) -> Result<Arc<Self>, ExecutorError> {
-        let TaskRunnerParts { executor_id, vcores, stall_timeout, engine, shuffle, shuffle_dir, outbox, metrics } = parts;
+        let TaskRunnerParts { executor_id, vcores, stall_timeout, engine, shuffle, shuffle_dir, outbox, metrics } =
+            parts;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(vcores)
             .thread_name("task")

@@ -28,8 +28,11 @@ impl Host {
             let poisons = self.suspects.suspects.lock().died(id, &victims, died.len() > 1);
             for poison in poisons {
                 tracing::error!(
-                    job_id = poison.job_id, stage = poison.work.stage_id, partition = poison.work.partition,
-                    deaths = poison.executors.len(), "a task kills its executors: its job ends"
+                    job_id = poison.job_id,
+                    stage = poison.work.stage_id,
+                    partition = poison.work.partition,
+                    deaths = poison.executors.len(),
+                    "a task kills its executors: its job ends"
                 );
                 self.book.end(&poison.job_id, poisoned(&poison));
             }
