@@ -96,6 +96,7 @@ impl Embedded {
             ("work_dir", work_dir(self.data_dir.path()).to_string_lossy().into_owned()),
             // Nobody else is in need of what is drained: it leaves at once.
             ("drain_grace", "0s".to_owned()),
+            ("spot_notice", "off".to_owned()),
         ];
         let sources = config::sources(None, flags.into());
         let mut resolved = ExecutorOptions::load(sources).map_err(config::refused)?;

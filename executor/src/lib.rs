@@ -12,6 +12,7 @@ mod http;
 mod metrics;
 mod poll;
 mod shuffle_service;
+mod spot;
 mod start;
 mod task;
 mod work_dir;

@@ -24,8 +24,9 @@ use crate::config::ExecutorOptions;
 use crate::error::ExecutorError;
 use crate::http::{self, Pages};
 use crate::metrics::Metrics;
-use crate::poll::{Outbox, PullLoop, PullParts};
+use crate::poll::{Grace, Outbox, PullLoop, PullParts};
 use crate::shuffle_service::ShuffleService;
+use crate::spot::SpotWatch;
 use crate::task::{TaskRunner, TaskRunnerParts};
 use crate::work_dir::WorkDir;
 
@@ -61,6 +62,8 @@ impl RunningExecutor {
 /// # Errors
 /// When a directory, a port or an address cannot be used. A scheduler that does not answer is no error: it is waited for.
 pub async fn start(options: ExecutorOptions, shutdown: CancellationToken) -> Result<RunningExecutor, ExecutorError> {
+    // A notice that this machine goes drains this executor alone.
+    let shutdown = shutdown.child_token();
     let id = new_id()?;
     let channel = connect(&options.scheduler)?;
     let dirs = WorkDir::claim(&options.work_dir, &id)?;
@@ -95,8 +98,13 @@ pub async fn start(options: ExecutorOptions, shutdown: CancellationToken) -> Res
         tokio::spawn(serve_shuffle(shuffle_listener, service, stop.clone())),
         tokio::spawn(http::serve(http_listener, pages, stop.clone())),
     ];
-    let drain_grace = options.drain_grace;
     let background = runner.clone();
+    let drain_grace = Arc::new(Grace::new(options.drain_grace));
+    if let Some(watch) = SpotWatch::new(options.spot_notice)? {
+        let watching = watch.run(drain_grace.clone(), shutdown.clone());
+        let stop = stop.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(watching).await });
+    }
     let pull = PullLoop::new(PullParts { channel, info, runner, outbox, metrics, drain_grace });
     let ended = tokio::spawn(async move {
         tokio::select! {

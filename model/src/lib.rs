@@ -15,6 +15,7 @@ pub mod handout;
 pub mod id;
 pub mod liveness;
 pub mod manifest;
+pub mod notice;
 pub mod params;
 pub mod pressure;
 pub mod publish;

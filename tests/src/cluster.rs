@@ -116,6 +116,11 @@ impl Cluster {
 
     /// Starts one more executor; returns its position.
     pub fn add_executor(&mut self) -> Outcome<usize> {
+        self.add_executor_with(&[])
+    }
+
+    /// Starts one more executor with further environment for it alone; returns its position.
+    pub fn add_executor_with(&mut self, envs: &[(&str, &str)]) -> Outcome<usize> {
         let name = format!("executor-{}", self.started);
         self.started += 1;
         let work_dir = self.dir.path().join(&name);
@@ -128,7 +133,7 @@ impl Cluster {
         };
         command.args(["executor", "--scheduler", &scheduler, "--memory", &self.options.memory]);
         command.args(["--vcores", &self.options.vcores.to_string()]).arg("--work-dir").arg(&work_dir);
-        command.envs(environment(&self.options)).current_dir(&work_dir);
+        command.envs(environment(&self.options)).envs(envs.iter().copied()).current_dir(&work_dir);
         let mut process = Process::start(&name, command, self.dir.path())?;
         let [id, http] = listening(&mut process, ["executor=", "http="])?;
         self.executors.push(ExecutorProcess { process, id, http, group });

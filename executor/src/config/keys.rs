@@ -33,6 +33,12 @@ pub const KEYS: &[Key] = &[
     shared::http("127.0.0.1:0"),
     // A spot instance is given two minutes; this leaves some for the last uploads.
     Key::new("drain_grace", "90s", "How long running tasks may go on once the executor drains."),
+    Key::new(
+        "spot_notice",
+        "auto",
+        "Whether the instance metadata service of AWS is asked whether this machine is taken away, to drain in time: auto \
+         (where there is one), on (say so when there is none), off.",
+    ),
     // Requests to storage are given up, and tried again, well before that.
     Key::new(
         "task_stall_timeout",

@@ -8,4 +8,4 @@ mod machine;
 mod options;
 
 pub use keys::KEYS;
-pub use options::ExecutorOptions;
+pub use options::{ExecutorOptions, SpotNotice};

@@ -17,6 +17,30 @@ const LEAST_MEMORY: ByteSize = ByteSize::mib(128);
 const MOST_VCORES: usize = 1024;
 const MOST_BYTES: ByteSize = ByteSize(u64::MAX);
 
+/// Whether the instance metadata service is asked whether this machine goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpotNotice {
+    /// Where there is one.
+    Auto,
+    /// Never.
+    Off,
+    /// There must be one.
+    On,
+}
+
+impl SpotNotice {
+    const ALL: [(&'static str, Self); 3] = [("auto", Self::Auto), ("off", Self::Off), ("on", Self::On)];
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|(name, _)| *name == text);
+        known.map(|(_, this)| this).ok_or_else(|| format!("'{text}' is none of auto, off, on"))
+    }
+
+    fn name(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, this)| *this == self).map_or("auto", |(name, _)| name)
+    }
+}
+
 /// What an executor needs to start.
 #[derive(Debug, Clone)]
 pub struct ExecutorOptions {
@@ -44,6 +68,8 @@ pub struct ExecutorOptions {
     pub http: SocketAddr,
     /// How long running tasks may go on once the executor drains.
     pub drain_grace: Duration,
+    /// Whether the instance metadata service is asked whether this machine goes.
+    pub spot_notice: SpotNotice,
     /// A task that makes no progress for so long is lost; zero for never.
     pub task_stall_timeout: Duration,
     /// Most bytes of spill files at one time.
@@ -72,6 +98,7 @@ impl ExecutorOptions {
         let port = r.number("port", 0..=u16::MAX);
         let http = r.read("http", parse::address);
         let drain_grace = r.read("drain_grace", |text| parse::duration(text, Duration::ZERO..=Duration::MAX));
+        let spot_notice = r.read("spot_notice", SpotNotice::parse);
         let task_stall_timeout =
             r.read("task_stall_timeout", |text| parse::duration(text, Duration::ZERO..=Duration::MAX));
         let spill_limit = r.read("spill_limit", |text| parse::size(text, ByteSize(0)..=MOST_BYTES));
@@ -93,6 +120,7 @@ impl ExecutorOptions {
                 port: port?,
                 http: http?,
                 drain_grace: drain_grace?,
+                spot_notice: spot_notice?,
                 task_stall_timeout: task_stall_timeout?,
                 spill_limit_bytes: spill_limit?.as_u64(),
                 log_format: log_format?,
@@ -115,6 +143,7 @@ impl ExecutorOptions {
             ("port", self.port.to_string()),
             ("http", self.http.to_string()),
             ("drain_grace", humantime::format_duration(self.drain_grace).to_string()),
+            ("spot_notice", self.spot_notice.name().to_owned()),
             ("task_stall_timeout", humantime::format_duration(self.task_stall_timeout).to_string()),
             ("spill_limit", self.spill_limit_bytes.to_string()),
         ];

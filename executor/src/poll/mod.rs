@@ -11,5 +11,6 @@ mod pull;
 mod tests;
 mod wire;
 
+pub(crate) use drain::Grace;
 pub(crate) use outbox::Outbox;
 pub(crate) use pull::{PullLoop, PullParts};

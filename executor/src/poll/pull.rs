@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use super::backoff::Backoff;
+use super::drain::Grace;
 use super::outbox::{Outbox, Parcel};
 use super::wire;
 use crate::clock::now_ms;
@@ -38,7 +39,7 @@ pub(crate) struct PullParts {
     pub runner: Arc<TaskRunner>,
     pub outbox: Arc<Outbox>,
     pub metrics: Arc<Metrics>,
-    pub drain_grace: Duration,
+    pub drain_grace: Arc<Grace>,
 }
 
 /// The pull loop of one executor.
@@ -48,7 +49,7 @@ pub(crate) struct PullLoop {
     pub(super) runner: Arc<TaskRunner>,
     pub(super) outbox: Arc<Outbox>,
     metrics: Arc<Metrics>,
-    pub(super) drain_grace: Duration,
+    pub(super) drain_grace: Arc<Grace>,
     pub(super) draining: AtomicBool,
     drain_asked: CancellationToken,
     backoff: Mutex<Backoff>,

@@ -200,18 +200,14 @@ async fn a_cancelled_task_stops_with_everything_it_spawned() {
 }
 
 #[tokio::test]
-async fn a_task_that_hangs_fails_to_be_tried_again_and_leaves_nothing_running() {
+async fn a_task_that_hangs_fails_to_be_tried_again_and_gives_its_vcores_back() {
     let bench = Bench::with_stall_timeout(Duration::from_millis(600));
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let began = Instant::now();
     let status = bench.run(hanging(1, silent.local_addr().unwrap().port()).await).await;
     let Some(Status::Failed(failed)) = status.status else { panic!("{status:?}") };
     assert!(failed.error.contains("TASK_STALLED") && failed.error.contains("600ms"), "{failed:?}");
     assert!(failed.retryable && failed.count_to_failures);
-    while bench.alive() > 0 {
-        assert!(began.elapsed() < Duration::from_secs(10), "{} tasks are alive", bench.alive());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    assert_eq!((bench.runner.running().len(), bench.runner.free_vcores()), (0, 2));
 }
 
 #[tokio::test]
