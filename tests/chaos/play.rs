@@ -159,9 +159,10 @@ impl Play {
             }
             Action::Drain { executor } => {
                 let id = self.cluster.executor(executor)?.id.clone();
-                // Refused when it is gone already.
-                self.cluster.cli()?.run(&["executors", "drain", &id])?;
-                self.gone.insert(executor);
+                // Refused while the scheduler does not know it: it is gone already, or cut off, and will stay then.
+                if self.cluster.cli()?.run(&["executors", "drain", &id])?.code == 0 {
+                    self.gone.insert(executor);
+                }
             }
             Action::Partition { executor, seconds } => {
                 let id = self.cluster.executor(executor)?.id.clone();
