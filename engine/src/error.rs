@@ -15,7 +15,7 @@ mod near;
 mod reading;
 mod store_error;
 
-pub use datafusion_error::{classify, span_of};
+pub use datafusion_error::{classify, classify_arrow, span_of};
 pub use function::misused_function;
 pub use near::{nearest, or_list};
 pub(crate) use reading::{Reading, Start, classify_reading, named};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use selvedge_tests::cluster::ClusterOptions;
+use selvedge_tests::cluster::{ClusterOptions, ExecutorOptions};
 use selvedge_tests::process::Signal;
 use selvedge_tests::tpch;
 
@@ -83,8 +83,9 @@ fn an_executor_whose_spot_instance_is_taken_back_drains_in_the_middle_of_a_query
     let _turn = heavy();
     let mut cluster = tpch_cluster(ClusterOptions { executors: 1, shuffle: shuffle(), ..Default::default() });
     let (service, ends) = metadata_service();
-    let envs = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", service.as_str()), ("AWS_EC2_METADATA_DISABLED", "false")];
-    let spot = cluster.add_executor_with(&envs).unwrap();
+    let envs = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", service.as_str()), ("AWS_EC2_METADATA_DISABLED", "false")]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let spot = cluster.add_executor_with(ExecutorOptions { envs: envs.to_vec(), ..Default::default() }).unwrap();
     cluster.wait_executors(2).unwrap();
     let query = tpch::query(9).unwrap();
     let sql = format!("{MANY_TASKS}{}", query.sql);

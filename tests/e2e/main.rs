@@ -13,6 +13,8 @@
 mod adopted;
 mod bad_input;
 mod cancel;
+#[path = "../chaos/mod.rs"]
+mod chaos;
 mod crash;
 mod dml;
 mod drain;

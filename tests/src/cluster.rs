@@ -2,7 +2,7 @@
 //!
 //! Killed on drop. When a test panics, the last lines of every log are printed first.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -62,6 +62,15 @@ impl Default for ClusterOptions {
     }
 }
 
+/// What is peculiar to one executor.
+#[derive(Debug, Clone, Default)]
+pub struct ExecutorOptions {
+    /// Where it keeps its files; a directory of the cluster's own unless given.
+    pub work_dir: Option<PathBuf>,
+    /// Further environment of it alone.
+    pub envs: Vec<(String, String)>,
+}
+
 /// One executor process and where it listens.
 #[derive(Debug)]
 pub struct ExecutorProcess {
@@ -71,6 +80,7 @@ pub struct ExecutorProcess {
     pub id: String,
     /// `HOST:PORT` of its metrics and health.
     pub http: String,
+    work_dir: PathBuf,
     // After the process, which must end first.
     group: Option<Group>,
 }
@@ -116,15 +126,15 @@ impl Cluster {
 
     /// Starts one more executor; returns its position.
     pub fn add_executor(&mut self) -> Outcome<usize> {
-        self.add_executor_with(&[])
+        self.add_executor_with(ExecutorOptions::default())
     }
 
-    /// Starts one more executor with further environment for it alone; returns its position.
-    pub fn add_executor_with(&mut self, envs: &[(&str, &str)]) -> Outcome<usize> {
+    /// Starts one more executor that is not like the others; returns its position.
+    pub fn add_executor_with(&mut self, own: ExecutorOptions) -> Outcome<usize> {
         let name = format!("executor-{}", self.started);
         self.started += 1;
-        let work_dir = self.dir.path().join(&name);
-        std::fs::create_dir(&work_dir)?;
+        let work_dir = own.work_dir.unwrap_or_else(|| self.dir.path().join(&name));
+        std::fs::create_dir_all(&work_dir)?;
         let scheduler = self.proxy.as_ref().map_or_else(|| self.url(), FaultProxy::url);
         let binary = cli::binary()?;
         let (mut command, group) = match &self.options.confine {
@@ -133,10 +143,10 @@ impl Cluster {
         };
         command.args(["executor", "--scheduler", &scheduler, "--memory", &self.options.memory]);
         command.args(["--vcores", &self.options.vcores.to_string()]).arg("--work-dir").arg(&work_dir);
-        command.envs(environment(&self.options)).envs(envs.iter().copied()).current_dir(&work_dir);
+        command.envs(environment(&self.options)).envs(own.envs).current_dir(self.dir.path());
         let mut process = Process::start(&name, command, self.dir.path())?;
         let [id, http] = listening(&mut process, ["executor=", "http="])?;
-        self.executors.push(ExecutorProcess { process, id, http, group });
+        self.executors.push(ExecutorProcess { process, id, http, work_dir, group });
         Ok(self.executors.len() - 1)
     }
 
@@ -191,6 +201,16 @@ impl Cluster {
     /// The proxy of a cluster with a faulty network.
     pub fn proxy(&self) -> Outcome<&FaultProxy> {
         self.proxy.as_ref().ok_or_else(|| fail("this cluster has no fault proxy"))
+    }
+
+    /// How many executors were started, whatever has become of them.
+    pub fn executor_count(&self) -> usize {
+        self.executors.len()
+    }
+
+    /// Where an executor keeps its files.
+    pub fn work_dir(&mut self, position: usize) -> Outcome<PathBuf> {
+        Ok(self.executor(position)?.work_dir.clone())
     }
 
     /// An executor by its position.

@@ -1,9 +1,10 @@
 //! A network between executors and scheduler that misbehaves when told to: it doubles what executors report, loses what
-//! the scheduler replies, and holds calls back. Everything it does a real network may do.
+//! the scheduler replies, holds calls back, and cuts executors off. Everything it does a real network may do.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use selvedge_proto::MAX_MESSAGE_BYTES;
@@ -17,6 +18,8 @@ use tonic::{Request, Response, Status};
 
 use crate::{Outcome, block_on, runtime};
 
+const CUT_OFF_LOOK: Duration = Duration::from_millis(20);
+
 /// What to do to the calls from now on; all zero at first.
 #[derive(Debug, Default)]
 pub struct Faults {
@@ -28,6 +31,8 @@ pub struct Faults {
     drop_acks_one_in: AtomicU32,
     /// Every call is held back this long on its way to the scheduler.
     delay_ms: AtomicU64,
+    /// Executors of which nothing reaches the scheduler, and to which nothing comes from it.
+    cut_off: Mutex<HashSet<String>>,
     tasks_replies: AtomicU32,
     acks: AtomicU32,
     duplicated: AtomicU32,
@@ -88,6 +93,16 @@ impl FaultProxy {
         self.faults.delay_ms.store(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// Cuts an executor off: its calls, also those under way, hang until it is joined again.
+    pub fn cut_off(&self, executor: &str) {
+        self.faults.cut_off.lock().unwrap_or_else(PoisonError::into_inner).insert(executor.to_owned());
+    }
+
+    /// Ends what [`Self::cut_off`] began.
+    pub fn join_again(&self, executor: &str) {
+        self.faults.cut_off.lock().unwrap_or_else(PoisonError::into_inner).remove(executor);
+    }
+
     /// How many messages it has doubled and lost: a test of nothing should not pass.
     pub fn done(&self) -> (u32, u32) {
         (self.faults.duplicated.load(Ordering::Relaxed), self.faults.dropped.load(Ordering::Relaxed))
@@ -114,6 +129,13 @@ struct Relay {
 impl Relay {
     async fn hold(&self) {
         tokio::time::sleep(Duration::from_millis(self.faults.delay_ms.load(Ordering::Relaxed))).await;
+    }
+
+    /// Waits while this executor is cut off.
+    async fn reach(&self, executor: &str) {
+        while self.faults.cut_off.lock().unwrap_or_else(PoisonError::into_inner).contains(executor) {
+            tokio::time::sleep(CUT_OFF_LOOK).await;
+        }
     }
 
     /// Whether this reply is the one in so many that is lost.
@@ -143,6 +165,8 @@ impl FleetService for Relay {
     async fn poll(&self, request: Request<PollRequest>) -> Result<Response<PollResponse>, Status> {
         self.hold().await;
         let mut request = request.into_inner();
+        let executor = request.info.as_ref().map(|info| info.executor_id.clone()).unwrap_or_default();
+        self.reach(&executor).await;
         let had_statuses = !request.statuses.is_empty();
         let doubles = had_statuses && self.faults.duplicate.load(Ordering::Relaxed) > 0;
         let again = doubles.then(|| repeated(&request));
@@ -159,6 +183,7 @@ impl FleetService for Relay {
             reply.forget_jobs.extend(second.forget_jobs);
             reply.drain |= second.drain;
         }
+        self.reach(&executor).await;
         if self.loses(&reply, had_statuses) {
             self.faults.dropped.fetch_add(1, Ordering::Relaxed);
             return Err(Status::unavailable("the reply was lost on its way"));
@@ -168,6 +193,8 @@ impl FleetService for Relay {
 
     async fn leave(&self, request: Request<LeaveRequest>) -> Result<Response<LeaveResponse>, Status> {
         self.hold().await;
-        self.upstream.clone().leave(request.into_inner()).await
+        let request = request.into_inner();
+        self.reach(&request.executor_id).await;
+        self.upstream.clone().leave(request).await
     }
 }

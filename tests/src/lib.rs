@@ -10,12 +10,14 @@ pub mod confine;
 pub mod error;
 pub mod fault_proxy;
 pub mod fleet;
+pub mod microburst;
 pub mod oracle;
 pub mod process;
 pub mod readback;
 pub mod reaper;
 pub mod rows;
 pub mod seaweed;
+pub mod skewed_clock;
 pub mod tpch;
 
 pub use error::{HarnessError, Outcome, fail};

@@ -151,6 +151,24 @@ impl SeaweedFs {
         answer.map(drop).map_err(|e| fail(format!("cannot create bucket {name}: {e}")))
     }
 
+    /// The uploads of parts to a bucket that are still open: the server keeps each in a directory of its own.
+    pub fn open_uploads(&self, bucket: &str) -> Outcome<Vec<String>> {
+        let url = format!("{}/buckets/{bucket}/.uploads/?limit=1000", self.filer);
+        let (status, text) = block_on(async {
+            let answer = reqwest::Client::new().get(&url).header("Accept", "application/json").send().await?;
+            let status = answer.status();
+            answer.text().await.map(|text| (status, text))
+        })??;
+        // Before the first upload there is no such directory.
+        if status.as_u16() == 404 {
+            return Ok(Vec::new());
+        }
+        let listed: serde_json::Value = serde_json::from_str(&text)?;
+        let entries = listed.get("Entries").and_then(serde_json::Value::as_array);
+        let name = |entry: &serde_json::Value| entry.get("FullPath")?.as_str().map(str::to_owned);
+        Ok(entries.into_iter().flatten().filter_map(name).collect())
+    }
+
     /// Copies a local directory to `s3://BUCKET/PREFIX/`.
     pub fn upload(&self, directory: &Path, bucket: &str, prefix: &str) -> Outcome<()> {
         let client = self.access().client(bucket)?;

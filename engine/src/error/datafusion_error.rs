@@ -97,7 +97,8 @@ fn known_cause(e: &(dyn StdError + 'static)) -> Option<Failure> {
     e.downcast_ref::<io::Error>().map(classify_io)
 }
 
-fn classify_arrow(error: &ArrowError) -> Failure {
+/// What an error of Arrow's means.
+pub fn classify_arrow(error: &ArrowError) -> Failure {
     match error {
         ArrowError::ExternalError(inner) => classify_boxed(inner.as_ref()),
         ArrowError::DivideByZero => {

@@ -2,7 +2,7 @@
 //!
 //! A reader that cannot have a task's output notes so here and waits. The executor's polls carry the question to the
 //! scheduler, which has the task run once more under another name (`selvedge_model::copies`), and bring back where that
-//! output is. While a task waits it computes nothing, so its vcore is lent to others: the copy it waits for may need it.
+//! output is. While a task waits it computes nothing, so its vcore may be used for the copy it waits for.
 //! Whoever knows no scheduler has none of this, and a lost block is an error at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

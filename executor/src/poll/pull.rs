@@ -85,14 +85,15 @@ impl PullLoop {
     pub(super) async fn turn(&self) {
         let began = Instant::now();
         let parcel = self.outbox.parcel();
-        let free_vcores = self.free_vcores();
+        let (free_vcores, copy_vcores) = (self.free_vcores(), self.copy_vcores());
         let wait = if self.is_draining() { DRAINING_WAIT } else { WAIT };
-        let mut poll = std::pin::pin!(self.send(&parcel, free_vcores, wait));
+        let mut poll = std::pin::pin!(self.send(&parcel, (free_vcores, copy_vcores), wait));
         let reply = loop {
             tokio::select! {
                 reply = &mut poll => break reply,
                 () = self.runner.has_news() => {
-                    if free_vcores == 0 {
+                    // Asked again at once when there is more room now.
+                    if free_vcores == 0 || self.copy_vcores() > copy_vcores {
                         return;
                     }
                     self.report().await;
@@ -116,7 +117,7 @@ impl PullLoop {
     /// Tells what was done without asking for work. Should it fail, the next poll tells it again.
     async fn report(&self) {
         let parcel = self.outbox.parcel();
-        match self.send(&parcel, 0, Duration::ZERO).await {
+        match self.send(&parcel, (0, 0), Duration::ZERO).await {
             Ok(reply) => {
                 self.outbox.acknowledge(&parcel);
                 self.carry_out(wire::orders(reply));
@@ -125,12 +126,18 @@ impl PullLoop {
         }
     }
 
-    async fn send(&self, parcel: &Parcel, free_vcores: u32, wait: Duration) -> Result<pb::PollResponse, tonic::Status> {
+    async fn send(
+        &self,
+        parcel: &Parcel,
+        (free_vcores, copy_vcores): (u32, u32),
+        wait: Duration,
+    ) -> Result<pb::PollResponse, tonic::Status> {
         let held = self.runner.running().into_iter().chain(self.outbox.tasks());
         let request = pb::PollRequest {
             info: Some(self.info.clone()),
             load: Some(pb::ExecutorLoad {
                 free_vcores,
+                copy_vcores,
                 memory_used_bytes: self.runner.memory_used_bytes(),
                 disk_used_bytes: self.runner.disk_used_bytes(),
                 draining: self.is_draining(),
@@ -209,6 +216,10 @@ impl PullLoop {
 
     fn free_vcores(&self) -> u32 {
         if self.is_draining() { 0 } else { self.runner.free_vcores() }
+    }
+
+    fn copy_vcores(&self) -> u32 {
+        if self.is_draining() { 0 } else { self.runner.copy_vcores() }
     }
 
     fn is_draining(&self) -> bool {

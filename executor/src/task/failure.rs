@@ -6,7 +6,7 @@ use std::any::Any;
 
 use ballista_core::error::BallistaError;
 use datafusion::error::DataFusionError;
-use selvedge_engine::error::classify;
+use selvedge_engine::error::{classify, classify_arrow};
 use selvedge_model::Failure;
 
 /// The failure behind an error of a task.
@@ -33,6 +33,7 @@ fn of_ballista(error: &BallistaError) -> Failure {
         BallistaError::IoError(inner) => {
             classify(&DataFusionError::IoError(std::io::Error::new(inner.kind(), inner.to_string())))
         }
+        BallistaError::ArrowError(inner) => classify_arrow(inner),
         // Ours never raises it; should Ballista, a retry is the answer and not its rollback, which hangs.
         BallistaError::FetchFailed(..) => Failure::external("SHUFFLE_LOST", error.to_string()),
         other if other.to_string().contains("panicked") => panicked(&other.to_string()),
@@ -52,6 +53,8 @@ fn panicked(text: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::error::ArrowError;
+
     use super::*;
 
     #[test]
@@ -70,5 +73,9 @@ mod tests {
         assert_eq!((failure.code.as_str(), failure.domain), ("PANIC", selvedge_model::Domain::Internal));
         let spill = DataFusionError::Execution("IoError(Os { code: 28, kind: StorageFull })".into());
         assert_eq!(failure_of(&spill).code, "DISK_FULL");
+        let full = || std::io::Error::from_raw_os_error(28);
+        let written = ArrowError::IoError(full().to_string(), full());
+        let failure = failure_of(&BallistaError::ArrowError(Box::new(written)).into_datafusion());
+        assert_eq!((failure.code.as_str(), failure.is_retryable()), ("DISK_FULL", true));
     }
 }

@@ -1,7 +1,7 @@
 //! Runs tasks: takes them, gives each its vcores, its memory and a way to be stopped, and puts its end into the outbox.
 //!
 //! `run.rs` is the life of one task, `stage.rs` its plan, `guard.rs` what really stops it, `failure.rs` what its errors mean,
-//! `copier.rs` what becomes of its output, `lend.rs` what becomes of its vcore while it waits.
+//! `copier.rs` what becomes of its output.
 //! Nothing here talks to the scheduler.
 
 mod copier;
@@ -10,7 +10,6 @@ mod facts;
 mod failure;
 mod guard;
 mod held;
-mod lend;
 mod progress;
 mod run;
 mod stage;
@@ -20,14 +19,15 @@ pub(crate) mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ballista_core::serde::protobuf::TaskDefinition;
 use datafusion::execution::SessionState;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use parking_lot::Mutex;
 use selvedge_engine::session::Engine;
 use selvedge_engine::shuffle::{Copied, MissingOutputs, ShuffleStore};
-use selvedge_model::TaskRef;
+use selvedge_model::{Failure, TaskRef};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, Semaphore};
 
@@ -36,7 +36,11 @@ use crate::metrics::Metrics;
 use crate::poll::Outbox;
 use copier::Copier;
 use held::Held;
-use lend::Lent;
+
+/// The code of a failure for want of disk.
+const DISK_FULL: &str = "DISK_FULL";
+/// For how long an executor takes no task after one failed of that.
+const DISK_REST: Duration = Duration::from_secs(5);
 
 /// What all tasks of an executor share.
 pub(crate) struct TaskRunner {
@@ -51,9 +55,9 @@ pub(crate) struct TaskRunner {
     shuffle_dir: PathBuf,
     missing: Arc<MissingOutputs>,
     copier: Arc<Copier>,
-    lent: Lent,
     outbox: Arc<Outbox>,
     held: Held,
+    disk_was_full: Mutex<Option<Instant>>,
     metrics: Arc<Metrics>,
     /// Rung whenever there is something to tell the scheduler: a task ended, an output is missing.
     news: Notify,
@@ -107,12 +111,12 @@ impl TaskRunner {
             engine,
             codec: selvedge_engine::plan::physical_codec(),
             copier: Arc::new(Copier::new(shuffle.clone(), shuffle_dir.clone())),
-            lent: Lent::default(),
             shuffle,
             shuffle_dir,
             missing,
             outbox,
             held: Held::default(),
+            disk_was_full: Mutex::default(),
             metrics,
             news: Notify::new(),
             runtime: Some(runtime),
@@ -162,13 +166,13 @@ impl TaskRunner {
         self.held.tasks()
     }
 
-    /// What goes on beside the tasks, until dropped: outputs are copied, vcores of tasks that wait are lent.
+    /// Copies outputs to the shuffle location, until dropped.
     pub(crate) async fn background(&self) {
         let copied = |task: &TaskRef, amount: Copied| {
             self.metrics.shuffle_uploaded_bytes.inc_by(amount.bytes);
             self.outbox.push_copied(task, amount);
         };
-        tokio::join!(self.copier.run(copied), self.lend());
+        self.copier.run(copied).await;
     }
 
     /// What readers here miss.
@@ -184,7 +188,27 @@ impl TaskRunner {
     /// Vcores promised to no task. A task that was accepted counts before it has begun: asking for work to put in its place
     /// would let tasks queue here while other executors idle.
     pub(crate) fn free_vcores(&self) -> u32 {
-        u32::try_from((self.vcores + self.lent.now()).saturating_sub(self.held.vcores())).unwrap_or(u32::MAX)
+        let free = self.vcores.saturating_sub(self.held.vcores());
+        if self.is_resting() { 0 } else { u32::try_from(free).unwrap_or(u32::MAX) }
+    }
+
+    /// Vcores for copies: the free ones, and those of tasks that wait for a missing output and so compute nothing. The copy
+    /// they wait for may find room nowhere else, when every executor is full of tasks that wait.
+    pub(crate) fn copy_vcores(&self) -> u32 {
+        let lent = self.missing.waiting_tasks();
+        u32::try_from((self.vcores + lent).saturating_sub(self.held.vcores())).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the disk was full a moment ago: another executor's may not be.
+    fn is_resting(&self) -> bool {
+        self.disk_was_full.lock().is_some_and(|at| at.elapsed() < DISK_REST)
+    }
+
+    /// Notes what a task failed of.
+    fn note_failure(&self, failure: &Failure) {
+        if failure.code == DISK_FULL {
+            *self.disk_was_full.lock() = Some(Instant::now());
+        }
     }
 
     /// Memory operators have reserved.
@@ -224,7 +248,10 @@ impl TaskRunner {
 
     /// Waits until there is something to tell the scheduler.
     pub(crate) async fn has_news(&self) {
-        self.news.notified().await;
+        tokio::select! {
+            () = self.news.notified() => {}
+            () = self.missing.changed() => {}
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use datafusion::error::Result;
 use datafusion::physical_plan::metrics::MetricsSet;
 use futures::FutureExt;
 use selvedge_engine::shuffle::{Copied, task_dir};
+use selvedge_model::copies::is_copy;
 use selvedge_model::durability::Copying;
 use selvedge_model::{Failure, StatementAttempt, TaskRef};
 use tokio_util::sync::CancellationToken;
@@ -60,7 +61,9 @@ impl TaskRunner {
         let permit = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            permit = self.permits.clone().acquire_many_owned(vcores) => permit,
+            permit = self.permits.clone().acquire_many_owned(vcores), if !is_copy(task) => permit.ok(),
+            // Room was made for it: it was handed out for a vcore that a waiting task does not use.
+            () = std::future::ready(()), if is_copy(task) => None,
         };
         let (began, started_ms) = (Instant::now(), now_ms());
         self.metrics.tasks_running.inc();
@@ -156,6 +159,7 @@ impl TaskRunner {
                     cause = failure.cause,
                     "task failed"
                 );
+                self.note_failure(&failure);
                 self.remove_files(task).await;
                 self.say(task, vec![facts::of_failure(&failure)]);
                 self.outbox.push_status(task.clone(), status::failed(definition, started_ms, &failure));

@@ -69,7 +69,7 @@ impl FleetService for Fleet {
             report.copied.clear();
             report.held.retain(|task| !ended.iter().any(|status| super::statuses::task_of(status) == *task));
             tokio::select! {
-                () = &mut work, if report.load.free_vcores > 0 || !report.missing.is_empty() => {}
+                () = &mut work, if report.load.copy_vcores > 0 || !report.missing.is_empty() => {}
                 () = &mut stops => {}
                 () = tokio::time::sleep_until(deadline.min(now + LOOK)) => {}
             }

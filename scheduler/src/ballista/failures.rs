@@ -79,6 +79,11 @@ pub(super) fn stuck(why: &str) -> Failure {
     Failure::external("STUCK", format!("The statement stopped making progress: {why}"))
 }
 
+/// Planning failed for a reason that has passed: a listing that broke off, a store that was away.
+pub(super) fn not_planned(text: &str) -> Failure {
+    Failure::external("PLANNING_FAILED", format!("The statement could not be planned: {}", first_line(text)))
+}
+
 /// A task's output is gone for good; the statement begins anew.
 pub(super) fn output_lost(task: &TaskRef, why: &str) -> Failure {
     let cause = format!("The output of task {} of stage {} is missing, and {why}", task.task_id, task.stage_id);

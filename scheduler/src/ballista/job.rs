@@ -202,8 +202,12 @@ impl Watcher {
             return failure;
         }
         let (state, plan) = &self.source;
-        if !was_planned && let Err(error) = state.create_physical_plan(plan).await {
-            return classify(&error);
+        if !was_planned {
+            return match state.create_physical_plan(plan).await {
+                Err(error) => classify(&error),
+                // It was planned now: what hindered it has passed.
+                Ok(_) => failures::not_planned(text),
+            };
         }
         failures::of_job(text)
     }

@@ -107,7 +107,8 @@ impl Host {
         let waiting: u32 = undelivered.iter().map(|task| task.vcores_consumed).sum();
         let free = if takes_tasks { load.free_vcores.saturating_sub(waiting) } else { 0 };
         let mut tasks = undelivered;
-        let copies = self.hand_out_copies(&id, free).await;
+        let for_copies = if takes_tasks { load.copy_vcores.saturating_sub(waiting) } else { 0 };
+        let copies = self.hand_out_copies(&id, for_copies).await;
         let free = free.saturating_sub(copies.iter().map(|task| task.vcores_consumed).sum());
         tasks.extend(copies);
         tasks.extend(self.hand_out(&id, &info, free).await?);

@@ -124,7 +124,7 @@ impl FakeExecutor {
             self.vcores.saturating_sub(self.held.len() as u32 - statuses.len().min(self.held.len()) as u32);
         PollRequest {
             info: Some(info),
-            load: Some(ExecutorLoad { free_vcores, ..ExecutorLoad::default() }),
+            load: Some(ExecutorLoad { free_vcores, copy_vcores: free_vcores, ..ExecutorLoad::default() }),
             held: held.collect(),
             statuses: statuses.iter().map(|status| status.encode_to_vec().into()).collect(),
             logs: Vec::new(),
