@@ -18,7 +18,8 @@ use crate::stage::{BUCKET, LONG, S3, expected, heavy, same, shuffle, tpch_cluste
 fn disturb(cluster: &mut Cluster, number: u32, mode: &str, tasks: u32, act: impl FnOnce(&mut Cluster, &str)) -> Run {
     let query = tpch::query(number).unwrap();
     let sql = format!(
-        "SET selvedge.planner.target_partitions = 12; SET selvedge.shuffle.durability = '{mode}';\n{}",
+        "SET selvedge.planner.target_partitions = 12; SET selvedge.planner.hash_join_build_bytes = '0';
+         SET selvedge.shuffle.durability = '{mode}';\n{}",
         query.sql
     );
     let fleet = cluster.fleet().unwrap();
@@ -53,7 +54,7 @@ fn outputs_that_died_with_their_executor_are_made_again_within_the_attempt() {
     for (mode, location) in [("lazy", shuffle()), ("local", None)] {
         let mut cluster = tpch_cluster(ClusterOptions { shuffle: location, ..Default::default() });
         let (mut victim, mut made_again) = (0, 0);
-        for (number, tasks) in [(9, 20), (18, 14), (3, 8)] {
+        for (number, tasks) in [(18, 5), (3, 7), (9, 12)] {
             let run = disturb(&mut cluster, number, mode, tasks, |cluster, _| cluster.kill_executor(victim).unwrap());
             expect_one_attempt(&run, &cluster);
             made_again += reruns(&run);

@@ -90,6 +90,11 @@ pub(super) const SCAN: &str = "SELECT k, v FROM t";
 /// Three tasks that feed two.
 pub(super) const GROUP: &str = "SELECT k, sum(v) FROM t GROUP BY k";
 
+/// A task as it travels.
+pub(super) fn decode(bytes: &bytes::Bytes) -> TaskDefinition {
+    TaskDefinition::decode(bytes.clone()).unwrap()
+}
+
 /// An executor driven by hand.
 pub(super) struct FakeExecutor {
     fleet: Fleet,
@@ -142,7 +147,7 @@ impl FakeExecutor {
     pub(super) async fn poll(&mut self, statuses: &[TaskStatus]) -> Vec<TaskDefinition> {
         let reply = self.send(self.request(statuses)).await;
         self.held.retain(|task| !statuses.iter().any(|status| super::super::statuses::task_of(status) == *task));
-        let tasks: Vec<_> = reply.tasks.iter().map(|bytes| TaskDefinition::decode(bytes.clone()).unwrap()).collect();
+        let tasks: Vec<_> = reply.tasks.iter().map(decode).collect();
         self.held.extend(tasks.iter().map(task_of_definition));
         tasks
     }

@@ -4,6 +4,7 @@
 //! the case. No plan is executed: rows are what the statuses claim. Each test is named for the behaviour it guards.
 
 mod cluster;
+mod copies;
 mod endings;
 mod explain;
 mod fake;
