@@ -124,7 +124,7 @@ mod tests {
     fn work_is_poison_after_two_deaths_alone_or_three_in_company() {
         let (p0, p1) = (victim("r-s1-a1", &[0]), victim("r-s1-a1", &[1]));
         let (alone, both, other): (&[Victim], &[Victim], &[Victim]) =
-            (&[p0.clone()], &[p0.clone(), p1.clone()], &[p1.clone()]);
+            (std::slice::from_ref(&p0), &[p0.clone(), p1.clone()], std::slice::from_ref(&p1));
         for (deaths, expected) in [
             (vec![(alone, false)], vec![]),
             (vec![(alone, false); 2], vec![(0, 2)]),

@@ -10,6 +10,7 @@ mod options;
 mod read_only;
 mod registry;
 mod s3;
+mod whole_reads;
 
 pub use location::Location;
 pub use options::StoreOptions;

@@ -20,6 +20,7 @@ use url::Url;
 use super::credentials::AwsChain;
 use super::read_only::ReadOnly;
 use super::s3::bucket_client;
+use super::whole_reads::WholeReads;
 use super::{Location, StoreOptions};
 use crate::error::{EngineError, classify_store};
 
@@ -90,7 +91,7 @@ impl ObjectStores {
             "file" => Ok(Sides { store: Arc::new(LocalFileSystem::new()), multipart: None }),
             "s3" => {
                 let client = Arc::new(bucket_client(authority, options, &self.inner.chain)?);
-                Ok(Sides { store: Arc::clone(&client) as _, multipart: Some(client) })
+                Ok(Sides { store: Arc::new(WholeReads(Arc::clone(&client))), multipart: Some(client) })
             }
             "http" | "https" => {
                 let client = ClientOptions::new()
@@ -103,7 +104,7 @@ impl ObjectStores {
                     .with_retry(RetryConfig { max_retries: options.max_retries, ..RetryConfig::default() })
                     .build()
                     .map_err(|e| classify_store(&e, &format!("opening {scheme}://{authority}")))?;
-                Ok(Sides { store: Arc::new(ReadOnly(store)), multipart: None })
+                Ok(Sides { store: Arc::new(WholeReads(ReadOnly(store))), multipart: None })
             }
             "memory" => {
                 let store = Arc::new(InMemory::new());

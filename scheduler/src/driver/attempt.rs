@@ -28,8 +28,8 @@ impl Driver {
                 done.message = message;
                 Ok(done)
             }
-            Planned::Query { plan } => self.query(run, ids, state, plan).await,
-            Planned::Analyze { plan } => self.analyze(run, ids, state, plan).await,
+            Planned::Query { plan } => Box::pin(self.query(run, ids, state, plan)).await,
+            Planned::Analyze { plan } => Box::pin(self.analyze(run, ids, state, plan)).await,
             Planned::Write(write) => Box::pin(self.write(run, ids, state, *write)).await,
             Planned::Vacuum(vacuum) => self.vacuum(run, &vacuum).await,
         }
