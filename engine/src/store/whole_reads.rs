@@ -39,7 +39,7 @@ fn short(location: &Path, came: u64, wanted: u64) -> Error {
     Error::Generic { store: "object store", source }
 }
 
-/// Ends with an error unless `wanted` bytes came.
+/// Ends with an error unless `wanted` bytes came. Some readers ask on after the end.
 fn whole(body: BoxStream<'static, Result<Bytes>>, location: Path, wanted: u64) -> BoxStream<'static, Result<Bytes>> {
     stream::unfold(Some((body, 0)), move |state| {
         let location = location.clone();
@@ -56,6 +56,7 @@ fn whole(body: BoxStream<'static, Result<Bytes>>, location: Path, wanted: u64) -
             }
         }
     })
+    .fuse()
     .boxed()
 }
 
@@ -142,6 +143,7 @@ mod tests {
         while let Some(piece) = body.next().await {
             came += piece?.len();
         }
+        assert!(body.next().await.is_none(), "asked once more");
         Ok(came)
     }
 
