@@ -55,6 +55,8 @@ enum State {
     Waiting,
     Running(Output),
     Done(Output),
+    /// It was to overtake, and is of no use any more.
+    Dropped,
 }
 
 #[derive(Debug, Clone)]
@@ -97,15 +99,21 @@ impl Copies {
             State::Done(output) if output.task != *missing => return Answer::Read(output.clone()),
             // The copy itself is missing.
             State::Done(_) => work.state = State::Waiting,
+            State::Dropped => work.state = State::Waiting,
             State::Waiting | State::Running(_) => {}
         }
         work.purpose = Purpose::Restore;
-        if work.times >= MAX_COPIES { Answer::GiveUp } else { Answer::Wait }
+        // Where the original was slow does not matter any more: there may be nobody else.
+        work.avoid = None;
+        let is_over = work.state == State::Waiting && work.times >= MAX_COPIES;
+        if is_over { Answer::GiveUp } else { Answer::Wait }
     }
 
-    /// Whether anybody has asked for this original's output, or overtakes it.
-    pub fn knows(&self, original: &TaskRef) -> bool {
-        self.jobs.get(&original.job_id).is_some_and(|job| job.works.contains_key(&key(original)))
+    /// Whether the output of this task, an original or a copy, is being made again or was: then it may be.
+    pub fn restores(&self, missing: &TaskRef) -> bool {
+        let Some(job) = self.jobs.get(&missing.job_id) else { return false };
+        let original = job.originals.get(&key(missing)).copied().unwrap_or_else(|| key(missing));
+        job.works.get(&original).is_some_and(|work| work.purpose == Purpose::Restore)
     }
 
     /// A running task is slow: it is to run again, elsewhere than at `avoid`. Idempotent, and once for each task.
@@ -178,20 +186,29 @@ impl Copies {
         work.times >= MAX_COPIES
     }
 
-    /// An executor is gone: what ran on it waits again. It does not count.
+    /// An executor is gone: what ran on it waits again. It counts: the copy may be what killed it.
     pub fn lost(&mut self, executor: &ExecutorId) {
         for copy in self.running_on(executor) {
-            self.failed(&copy, executor, false);
+            self.failed(&copy, executor, true);
         }
     }
 
     /// An original has ended by itself: nothing has to overtake it any more. What restores stays.
     pub fn ended(&mut self, original: &TaskRef) {
         let Some(job) = self.jobs.get_mut(&original.job_id) else { return };
-        let is_overtaken = |work: &Work| work.purpose == Purpose::Overtake && !matches!(work.state, State::Done(_));
-        if job.works.get(&key(original)).is_some_and(is_overtaken) {
-            job.works.remove(&key(original));
-            job.originals.retain(|_, of| *of != key(original));
+        let is_overtaken =
+            |work: &&mut Work| work.purpose == Purpose::Overtake && !matches!(work.state, State::Done(_));
+        // Kept, so that it is not begun once more.
+        if let Some(work) = job.works.get_mut(&key(original)).filter(is_overtaken) {
+            work.state = State::Dropped;
+        }
+    }
+
+    /// A copy that had succeeded came too late to overtake.
+    pub fn was_late(&mut self, original: &TaskRef) {
+        let work = self.jobs.get_mut(&original.job_id).and_then(|job| job.works.get_mut(&key(original)));
+        if let Some(work) = work.filter(|work| work.purpose == Purpose::Overtake) {
+            work.state = State::Dropped;
         }
     }
 
@@ -221,7 +238,7 @@ impl Work {
     fn running(&self) -> Option<&Output> {
         match &self.state {
             State::Running(output) => Some(output),
-            State::Waiting | State::Done(_) => None,
+            State::Waiting | State::Done(_) | State::Dropped => None,
         }
     }
 }

@@ -94,6 +94,25 @@ fn who_is_overtaken_ends_once() {
     let (_, copy) = copies.take(&e2).unwrap();
     assert!(!copies.failed(&copy, &e2, true), "its original still runs");
     assert_eq!(copies.take(&e2), None);
+    assert!(!copies.overtake(&task(1, 1), &e1), "once for each task");
+}
+
+#[test]
+fn a_lost_output_is_made_again_also_where_its_original_was_slow_and_each_try_has_its_time() {
+    let mut copies = Copies::default();
+    let (e1, e2) = (executor("e1"), executor("e2"));
+    copies.overtake(&task(1, 0), &e1);
+    let (_, copy) = copies.take(&e2).unwrap();
+    copies.succeeded(&copy, &e2).unwrap();
+    assert!(!copies.restores(&copy), "whether it may be repeated was not asked yet");
+    assert_eq!(copies.ask(&copy), Answer::Wait);
+    assert!(copies.restores(&copy) && copies.restores(&task(1, 0)));
+    for time in 2..=MAX_COPIES {
+        let (_, again) = copies.take(&e1).unwrap();
+        assert_eq!(copies.ask(&copy), Answer::Wait, "try {time} runs");
+        copies.failed(&again, &e1, true);
+    }
+    assert_eq!(copies.ask(&copy), Answer::GiveUp);
 }
 
 proptest! {

@@ -92,8 +92,8 @@ impl PullLoop {
             tokio::select! {
                 reply = &mut poll => break reply,
                 () = self.runner.has_news() => {
-                    // Asked again at once when there is more room now.
-                    if free_vcores == 0 || self.copy_vcores() > copy_vcores {
+                    // One that asked for no work may be given up for one that does.
+                    if free_vcores == 0 && copy_vcores == 0 {
                         return;
                     }
                     self.report().await;

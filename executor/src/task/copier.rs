@@ -53,7 +53,9 @@ struct Queue {
 
 /// The next one to copy: of those due, the one that would cost most to make again for each byte.
 fn next(waiting: &[Uncopied], all: bool, now: Instant) -> Option<usize> {
-    let due = |output: &Uncopied| all || output.due.is_some_and(|due| due <= now);
+    let is_due = |output: &Uncopied| output.due.is_some_and(|due| due <= now);
+    // One that could not be copied waits out its pause all the same.
+    let due = |output: &Uncopied| is_due(output) || all && output.tries == 0;
     let worth = |output: &Uncopied| output.cost_ms.saturating_mul(1 << 20) / output.bytes.max(1);
     let candidates = waiting.iter().enumerate().filter(|(_, output)| due(output));
     candidates.max_by_key(|(_, output)| worth(output)).map(|(position, _)| position)

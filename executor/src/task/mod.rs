@@ -195,8 +195,8 @@ impl TaskRunner {
     /// Vcores for copies: the free ones, and those of tasks that wait for a missing output and so compute nothing. The copy
     /// they wait for may find room nowhere else, when every executor is full of tasks that wait.
     pub(crate) fn copy_vcores(&self) -> u32 {
-        let lent = self.missing.waiting_tasks();
-        u32::try_from((self.vcores + lent).saturating_sub(self.held.vcores())).unwrap_or(u32::MAX)
+        let free = (self.vcores + self.missing.waiting_tasks()).saturating_sub(self.held.vcores());
+        if self.is_resting() { 0 } else { u32::try_from(free).unwrap_or(u32::MAX) }
     }
 
     /// Whether the disk was full a moment ago: another executor's may not be.

@@ -7,7 +7,7 @@
 use ballista_core::serde::protobuf::task_status::Status as TaskEnd;
 use ballista_core::serde::protobuf::{FailedTask, SuccessfulTask, TaskDefinition, TaskStatus};
 use selvedge_engine::shuffle::VirtualExecutorId;
-use selvedge_model::copies::{Answer, Output, Purpose, is_copy};
+use selvedge_model::copies::{Answer, Output, Purpose};
 use selvedge_model::{ExecutorId, TaskRef};
 use tonic::Status;
 
@@ -32,8 +32,8 @@ impl Host {
     pub(super) async fn answer_missing(&self, missing: Vec<TaskRef>) -> Vec<Replaced> {
         let mut replaced = Vec::new();
         for missing in missing.into_iter().filter(|task| self.book.contains(&task.job_id)) {
-            let is_new = !is_copy(&missing) && !self.copies.lock().knows(&missing);
-            if is_new && !stage_plan::repeatable(&self.server, &missing).await {
+            let is_new = !self.copies.lock().restores(&missing);
+            if is_new && stage_plan::repeatable(&self.server, &missing).await == Some(false) {
                 self.book.end(&missing.job_id, failures::output_lost(&missing, "it cannot be made again by itself"));
                 continue;
             }
@@ -144,6 +144,7 @@ impl Host {
         }
         let runs = graph::holder(&self.server, &original).await.is_some();
         if !runs || !self.book.claim(&original, self.roster.now_ms()) {
+            self.copies.lock().was_late(&original);
             self.book.count_lost(copy, took_ms, false);
             return Ok(None);
         }

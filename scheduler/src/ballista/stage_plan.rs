@@ -41,12 +41,12 @@ fn planned<'a>(stage: &'a ExecutionStage, task: &TaskRef) -> Option<Planned<'a>>
     (attempt == task.stage_attempt as usize).then_some(planned)
 }
 
-/// Whether a task may run again while the output of its first run is being read.
-pub(super) async fn repeatable(server: &Server, task: &TaskRef) -> bool {
-    let Some(job) = running_job(server, &task.job_id) else { return false };
+/// Whether a task may run again while the output of its first run is being read; none when its job is over.
+pub(super) async fn repeatable(server: &Server, task: &TaskRef) -> Option<bool> {
+    let job = running_job(server, &task.job_id)?;
     let graph = job.execution_graph.read().await;
     let stage = graph.stages().get(&(task.stage_id as usize)).and_then(|stage| planned(stage, task));
-    stage.is_some_and(|stage| is_repeatable(stage.plan))
+    Some(stage.is_some_and(|stage| is_repeatable(stage.plan)))
 }
 
 /// What an executor is given to run a task once more, under the name of the copy.
