@@ -45,7 +45,7 @@ e2e: tools build ## Runs the end-to-end tests alone; ONLY=name picks some.
 
 chaos: tools build ## Runs SEEDS (default 200) seeded schedules of faults on real clusters; SEED=n replays one.
 	@SELVEDGE_CHAOS_SEEDS=$(SEEDS) SELVEDGE_CHAOS_SEED=$(SEED) scripts/step.sh "Chaos" \
-		$(CARGO) test --locked --workspace --test e2e -- chaos --nocapture
+		$(CARGO) test --locked --workspace --test e2e -- chaos --nocapture --include-ignored
 
 tidy: ## Checks the rules of the house: dependencies between crates, purity, file sizes.
 	@scripts/step.sh "Rules of the house" $(CARGO) test --locked --workspace --test tidy
