@@ -17,13 +17,15 @@ const LEAST_GAIN_MS: u64 = 10_000;
 pub struct RunningTask {
     /// Which.
     pub task: TaskRef,
+    /// Who runs it.
+    pub executor: String,
     /// For how long.
     pub ran_ms: u64,
 }
 
 /// Of a stage's running tasks, those to overtake. `done_ms` are the times of those that are done; tasks that have not
 /// begun mean that there is better work to do.
-pub fn slow<'a>(done_ms: &[u64], running: &'a [RunningTask], waiting: usize) -> Vec<&'a TaskRef> {
+pub fn slow<'a>(done_ms: &[u64], running: &'a [RunningTask], waiting: usize) -> Vec<&'a RunningTask> {
     let all = done_ms.len() + running.len();
     if waiting > 0 || done_ms.is_empty() || done_ms.len() * 100 < all * DONE_PERCENT {
         return Vec::new();
@@ -32,7 +34,7 @@ pub fn slow<'a>(done_ms: &[u64], running: &'a [RunningTask], waiting: usize) -> 
     sorted.sort_unstable();
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
     let limit = (median * SLOW_TENTHS / 10).max(median + LEAST_GAIN_MS);
-    running.iter().filter(|running| running.ran_ms > limit).map(|running| &running.task).collect()
+    running.iter().filter(|running| running.ran_ms > limit).collect()
 }
 
 #[cfg(test)]
@@ -43,7 +45,11 @@ mod tests {
     fn only_what_is_far_behind_when_most_are_done_is_overtaken() {
         let task = |task_id| TaskRef { job_id: "j".into(), stage_id: 1, stage_attempt: 0, task_id };
         let running = |times: &[u64]| -> Vec<RunningTask> {
-            times.iter().enumerate().map(|(i, ms)| RunningTask { task: task(i as u32), ran_ms: *ms }).collect()
+            times
+                .iter()
+                .enumerate()
+                .map(|(i, ms)| RunningTask { task: task(i as u32), executor: "e".into(), ran_ms: *ms })
+                .collect()
         };
         for (done, ran, waiting, expected) in [
             (vec![1000; 9], vec![12_000], 0, vec![0]),
@@ -56,7 +62,7 @@ mod tests {
             (vec![1, 1, 1, 1, 900_000], vec![20_000], 0, vec![0]),
         ] {
             let running = running(&ran);
-            let got: Vec<u32> = slow(&done, &running, waiting).iter().map(|task| task.task_id).collect();
+            let got: Vec<u32> = slow(&done, &running, waiting).iter().map(|slow| slow.task.task_id).collect();
             assert_eq!(got, expected, "{done:?} {ran:?} {waiting}");
         }
     }

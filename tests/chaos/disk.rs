@@ -9,7 +9,7 @@ use selvedge_tests::Outcome;
 use tempfile::TempDir;
 
 const SIZE: &str = "size=64m";
-const BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
+static BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
 
 #[derive(Debug)]
 pub struct SmallDisk {

@@ -52,8 +52,8 @@ fn play_and_check(schedule: &Schedule, play: &mut Play) -> Outcome<Ended> {
     let ended = wait(play, &mut commands);
     let happened = play.finish()?;
     ended?;
-    let mut ends = Ended::default();
-    ends.events = schedule.events.iter().take(happened).map(|event| event.action.kind()).collect();
+    let events = schedule.events.iter().take(happened).map(|event| event.action.kind()).collect();
+    let mut ends = Ended { events, ..Ended::default() };
     let mut wrong = Vec::new();
     for (command, (work, place)) in commands.into_iter().zip(&stage) {
         let output = command.finish(DEADLINE)?;

@@ -12,7 +12,6 @@ use selvedge_engine::shuffle::Copied;
 use selvedge_model::TaskRef;
 use selvedge_proto::internal::v1::{CopiedOutput, TaskLogLine};
 
-use super::wire;
 use crate::clock::now_ms;
 
 /// Statuses in one request; the rest follows in the next one.
@@ -56,7 +55,7 @@ impl Outbox {
     /// A task's output is in the shuffle location.
     pub(crate) fn push_copied(&self, task: &TaskRef, copied: Copied) {
         let Copied { bytes, requests } = copied;
-        let copied = CopiedOutput { task: Some(wire::task_to_wire(task)), put_requests: requests, bytes };
+        let copied = CopiedOutput { task: Some(task.clone().into()), put_requests: requests, bytes };
         let mut inner = self.inner.lock();
         let number = inner.number();
         inner.copied.push_back((number, copied));
@@ -66,7 +65,7 @@ impl Outbox {
     pub(crate) fn push_log(&self, task: &TaskRef, level: &str, message: String) {
         let message = message.chars().take(MAX_MESSAGE_CHARS).collect();
         let time_ms = i64::try_from(now_ms()).unwrap_or(i64::MAX);
-        let line = TaskLogLine { task: Some(wire::task_to_wire(task)), time_ms, level: level.to_owned(), message };
+        let line = TaskLogLine { task: Some(task.clone().into()), time_ms, level: level.to_owned(), message };
         let mut inner = self.inner.lock();
         let number = inner.number();
         inner.logs.push_back((number, line));

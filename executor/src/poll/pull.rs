@@ -142,13 +142,13 @@ impl PullLoop {
                 disk_used_bytes: self.runner.disk_used_bytes(),
                 draining: self.is_draining(),
             }),
-            held: held.map(|task| wire::task_to_wire(&task)).collect(),
+            held: held.map(Into::into).collect(),
             statuses: parcel.statuses.clone(),
             logs: parcel.logs.clone(),
             wait_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
             kept_jobs: self.runner.kept_jobs(),
             copied: parcel.copied.clone(),
-            missing: self.runner.missing().tasks().iter().map(wire::task_to_wire).collect(),
+            missing: self.runner.missing().tasks().into_iter().map(Into::into).collect(),
         };
         let mut client = self.client.clone();
         let reply = tokio::time::timeout(wait + REPLY_GRACE, client.poll(request)).await;

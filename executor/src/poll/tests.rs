@@ -21,7 +21,6 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::wire::{task_from_wire, task_to_wire};
 use crate::task::tests::{ENDLESS, task};
 use crate::{ExecutorOptions, RunningExecutor, start};
 
@@ -67,7 +66,7 @@ impl FleetService for Scheduler {
 impl Scheduler {
     fn answer(&self, request: &pb::PollRequest) -> Result<pb::PollResponse, Status> {
         let mut script = self.0.lock();
-        script.held = request.held.iter().cloned().map(task_from_wire).collect();
+        script.held = request.held.iter().cloned().map(Into::into).collect();
         script.kept.clone_from(&request.kept_jobs);
         let forget_jobs: Vec<_> = script.forget.iter().filter(|job| script.kept.contains(job)).cloned().collect();
         if !forget_jobs.is_empty() && script.lose_forgets > 0 {
@@ -84,7 +83,7 @@ impl Scheduler {
         let count = free.min(script.give.len());
         Ok(pb::PollResponse {
             tasks: script.give.drain(..count).map(|t| t.encode_to_vec().into()).collect(),
-            cancel: script.cancel.iter().map(task_to_wire).collect(),
+            cancel: script.cancel.iter().cloned().map(Into::into).collect(),
             forget_jobs,
             drain: script.drain,
             ..Default::default()

@@ -6,21 +6,6 @@ use selvedge_engine::shuffle::{Replacement, VirtualExecutorId};
 use selvedge_model::TaskRef;
 use selvedge_proto::internal::v1 as pb;
 
-/// A task attempt on the wire.
-pub(super) fn task_to_wire(task: &TaskRef) -> pb::TaskRef {
-    pb::TaskRef {
-        job_id: task.job_id.clone(),
-        stage_id: task.stage_id,
-        stage_attempt: task.stage_attempt,
-        task_id: task.task_id,
-    }
-}
-
-/// A task attempt from the wire.
-pub(super) fn task_from_wire(task: pb::TaskRef) -> TaskRef {
-    TaskRef { job_id: task.job_id, stage_id: task.stage_id, stage_attempt: task.stage_attempt, task_id: task.task_id }
-}
-
 /// What a reply asks for.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
@@ -43,7 +28,7 @@ pub(super) fn orders(reply: pb::PollResponse) -> Orders {
     };
     Orders {
         tasks: reply.tasks.iter().filter_map(decode).collect(),
-        cancel: reply.cancel.into_iter().map(task_from_wire).collect(),
+        cancel: reply.cancel.into_iter().map(Into::into).collect(),
         forget_jobs: reply.forget_jobs,
         drain: reply.drain,
         replaced: reply.replaced.into_iter().filter_map(replaced).collect(),
@@ -51,7 +36,7 @@ pub(super) fn orders(reply: pb::PollResponse) -> Orders {
 }
 
 fn replaced(wire: pb::ReplacedOutput) -> Option<(TaskRef, Replacement)> {
-    let output = VirtualExecutorId { real: wire.executor_id, task: task_from_wire(wire.task?) };
+    let output = VirtualExecutorId { real: wire.executor_id, task: wire.task?.into() };
     let port = u16::try_from(wire.port).unwrap_or_default();
-    Some((task_from_wire(wire.missing?), Replacement { output, host: wire.host, port }))
+    Some((wire.missing?.into(), Replacement { output, host: wire.host, port }))
 }

@@ -6,7 +6,6 @@
 
 use ballista_core::serde::protobuf::task_status::Status as TaskEnd;
 use ballista_core::serde::protobuf::{FailedTask, SuccessfulTask, TaskDefinition, TaskStatus};
-use selvedge_engine::shuffle::VirtualExecutorId;
 use selvedge_model::copies::{Answer, Output, Purpose};
 use selvedge_model::{ExecutorId, TaskRef};
 use tonic::Status;
@@ -14,7 +13,6 @@ use tonic::Status;
 use super::failures;
 use super::graph;
 use super::host::Host;
-use super::meter::{self, TaskTimes};
 use super::stage_plan;
 use super::statuses::task_of;
 
@@ -127,7 +125,7 @@ impl Host {
         &self,
         executor: &ExecutorId,
         copy: &TaskRef,
-        mut status: TaskStatus,
+        status: TaskStatus,
         success: SuccessfulTask,
     ) -> Result<Option<TaskRef>, Status> {
         let took_ms = status.end_exec_time.saturating_sub(status.start_exec_time);
@@ -149,22 +147,10 @@ impl Host {
             return Ok(None);
         }
         tracing::info!(task = %original, %copy, executor_id = %executor, "a copy was done before its slow original");
-        let times = TaskTimes {
-            task_id: original.task_id,
-            executor: executor.as_str(),
-            start_ms: status.start_exec_time,
-            end_ms: status.end_exec_time,
-        };
-        let counters = meter::count(&success, &std::mem::take(&mut status.metrics));
-        let made_by = VirtualExecutorId { real: executor.to_string(), task: copy.clone() }.to_string();
-        status.task_id = original.task_id;
-        status.status = Some(TaskEnd::Successful(SuccessfulTask { executor_id: made_by.clone(), ..success }));
-        if let Err(error) = self.update(made_by, status).await {
+        if let Err(error) = self.deliver_success(executor, (&original, copy), status, success).await {
             self.book.release(&original);
             return Err(error);
         }
-        self.book.count_success(&original, &times, &counters);
-        self.book.note_output(copy, executor);
         Ok(Some(original))
     }
 }

@@ -12,7 +12,6 @@ use selvedge_model::{ExecutorId, TaskRef};
 use selvedge_proto::internal::v1::fleet_service_server::FleetService;
 use selvedge_proto::internal::v1::{
     CopiedOutput, LeaveRequest, LeaveResponse, PollRequest, PollResponse, ReplacedOutput, TaskLogLine,
-    TaskRef as WireTask,
 };
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -115,9 +114,9 @@ fn decode(request: PollRequest) -> Result<(Report, Vec<TaskLog>), Status> {
     let id = executor_id(info.executor_id.clone())?;
     let logs = request.logs.into_iter().filter_map(|line| log_line(&id, line)).collect();
     let statuses = request.statuses.iter().filter_map(|bytes| status(&id, bytes)).collect();
-    let held = request.held.into_iter().map(task).collect();
+    let held = request.held.into_iter().map(Into::into).collect();
     let copied = request.copied.into_iter().filter_map(copied).collect();
-    let missing = request.missing.into_iter().map(task).collect();
+    let missing = request.missing.into_iter().map(Into::into).collect();
     Ok((Report { id, info, load, held, kept_jobs: request.kept_jobs, statuses, copied, missing }, logs))
 }
 
@@ -136,7 +135,7 @@ fn status(executor: &ExecutorId, bytes: &[u8]) -> Option<TaskStatus> {
 
 fn log_line(executor: &ExecutorId, line: TaskLogLine) -> Option<TaskLog> {
     Some(TaskLog {
-        task: task(line.task?),
+        task: line.task?.into(),
         time_ms: line.time_ms,
         level: line.level,
         message: line.message,
@@ -144,20 +143,11 @@ fn log_line(executor: &ExecutorId, line: TaskLogLine) -> Option<TaskLog> {
     })
 }
 
-fn task(wire: WireTask) -> TaskRef {
-    TaskRef { job_id: wire.job_id, stage_id: wire.stage_id, stage_attempt: wire.stage_attempt, task_id: wire.task_id }
-}
-
-fn wire_task(task: TaskRef) -> WireTask {
-    let TaskRef { job_id, stage_id, stage_attempt, task_id } = task;
-    WireTask { job_id, stage_id, stage_attempt, task_id }
-}
-
 fn replaced(replaced: Replaced) -> ReplacedOutput {
     let (host, port) = replaced.address.unwrap_or_default();
     ReplacedOutput {
-        missing: Some(wire_task(replaced.missing)),
-        task: Some(wire_task(replaced.output.task)),
+        missing: Some(replaced.missing.into()),
+        task: Some(replaced.output.task.into()),
         executor_id: replaced.output.executor.to_string(),
         host,
         port: port.into(),
@@ -166,14 +156,13 @@ fn replaced(replaced: Replaced) -> ReplacedOutput {
 
 /// Which task's output is safe, and what that took.
 fn copied(wire: CopiedOutput) -> Option<(TaskRef, u64)> {
-    Some((task(wire.task?), wire.put_requests))
+    Some((wire.task?.into(), wire.put_requests))
 }
 
 fn encode(answer: Answer) -> PollResponse {
-    let cancel = answer.cancel.into_iter().map(wire_task);
     PollResponse {
         tasks: answer.tasks.iter().map(|task| task.encode_to_vec().into()).collect(),
-        cancel: cancel.collect(),
+        cancel: answer.cancel.into_iter().map(Into::into).collect(),
         forget_jobs: answer.forget_jobs,
         drain: answer.drain,
         replaced: answer.replaced.into_iter().map(replaced).collect(),

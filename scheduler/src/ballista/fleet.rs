@@ -300,18 +300,21 @@ impl Roster {
 
     /// Whether tasks of a job that ended at `ended` may still run.
     pub(super) fn release(&self, job_id: &str, ended: Instant, grace_ms: u64) -> Release {
-        let ended_ms = ended.saturating_duration_since(self.born).as_millis() as u64;
-        let holds = |member: &Member| member.held_jobs.contains(job_id);
-        let roll = self.roll.lock();
-        release(roll.members.values().map(|member| last_word(member, holds(member))), ended_ms, grace_ms)
+        self.release_of(ended, grace_ms, |member| member.held_jobs.contains(job_id))
     }
 
     /// Whether something of a job that ended at `ended` may still be written to the shuffle location.
     pub(super) fn release_shuffle(&self, job_id: &str, ended: Instant, grace_ms: u64) -> Release {
+        self.release_of(ended, grace_ms, |member| {
+            member.held_jobs.contains(job_id) || member.kept_jobs.contains(job_id)
+        })
+    }
+
+    fn release_of(&self, ended: Instant, grace_ms: u64, holds: impl Fn(&Member) -> bool) -> Release {
         let ended_ms = ended.saturating_duration_since(self.born).as_millis() as u64;
-        let holds = |member: &Member| member.held_jobs.contains(job_id) || member.kept_jobs.contains(job_id);
         let roll = self.roll.lock();
-        release(roll.members.values().map(|member| last_word(member, holds(member))), ended_ms, grace_ms)
+        let word = |member: &Member| LastWord { seen_ms: member.seen_ms, holds: holds(member), is_lost: member.lost };
+        release(roll.members.values().map(word), ended_ms, grace_ms)
     }
 
     /// Keeps tasks for the executor's next poll: this one was dropped before it was answered, or its reply is full.
@@ -364,10 +367,6 @@ impl Roll {
             self.members.remove(&id);
         }
     }
-}
-
-fn last_word(member: &Member, holds: bool) -> LastWord {
-    LastWord { seen_ms: member.seen_ms, holds, is_lost: member.lost }
 }
 
 fn view(id: &ExecutorId, member: &Member) -> ExecutorView {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ballista_core::serde::protobuf::task_status::Status;
-use ballista_scheduler::state::execution_stage::{ExecutionStage, TaskInfo};
+use ballista_scheduler::state::execution_stage::{ExecutionStage, RunningStage, TaskInfo};
 use ballista_scheduler::state::task_manager::JobInfoCache;
 use datafusion::physical_plan::ExecutionPlan;
 use selvedge_model::TaskRef;
@@ -48,17 +48,22 @@ pub(super) async fn tasks_of(server: &Server, executor: &str) -> Vec<TaskRef> {
             let ExecutionStage::Running(stage) = stage else { continue };
             for (task_id, info) in stage.task_infos.iter().enumerate().filter(|(_, info)| is_running_on(info, executor))
             {
-                tasks.push(TaskRef {
-                    job_id: job_id.as_str().to_owned(),
-                    stage_id: stage.stage_id as u32,
-                    stage_attempt: stage.stage_attempt_num as u32,
-                    task_id: task_id as u32,
-                });
+                tasks.push(task_of_stage(job_id.as_str(), stage, task_id));
                 debug_assert_eq!(info.task_id, task_id);
             }
         }
     }
     tasks
+}
+
+/// The name of a running stage's task.
+pub(super) fn task_of_stage(job_id: &str, stage: &RunningStage, task_id: usize) -> TaskRef {
+    TaskRef {
+        job_id: job_id.to_owned(),
+        stage_id: stage.stage_id as u32,
+        stage_attempt: stage.stage_attempt_num as u32,
+        task_id: task_id as u32,
+    }
 }
 
 /// One look at every job that Ballista runs.
@@ -124,10 +129,21 @@ pub(super) fn stage_records<'a>(
     records
 }
 
-/// Output partitions of a job's last stage: the one that feeds no other, and of several the newest.
+/// Output partitions of a job's last stage.
 pub(super) fn final_partitions<'a>(stages: impl Iterator<Item = &'a ExecutionStage>) -> u32 {
-    let last = stages.filter(|stage| stage.output_links().is_empty()).max_by_key(|stage| stage_id(stage));
-    last.map(|stage| partitions(stage.plan())).unwrap_or_default()
+    last_stage(stages).map(|stage| partitions(stage.plan())).unwrap_or_default()
+}
+
+/// The last stage of a running job: the one that makes its result.
+pub(super) async fn final_stage(server: &Server, job_id: &str) -> Option<u32> {
+    let job = running_job(server, job_id)?;
+    let graph = job.execution_graph.read().await;
+    last_stage(graph.stages().values()).map(stage_id)
+}
+
+/// The stage that feeds no other, and of several the newest.
+fn last_stage<'a>(stages: impl Iterator<Item = &'a ExecutionStage>) -> Option<&'a ExecutionStage> {
+    stages.filter(|stage| stage.output_links().is_empty()).max_by_key(|stage| stage_id(stage))
 }
 
 fn record(stage: &ExecutionStage, meters: &BTreeMap<u32, StageMeter>) -> StageRecord {
@@ -183,7 +199,7 @@ fn stage_id(stage: &ExecutionStage) -> u32 {
     id as u32
 }
 
-fn attempt(stage: &ExecutionStage) -> u32 {
+pub(super) fn attempt(stage: &ExecutionStage) -> u32 {
     let attempt = match stage {
         ExecutionStage::UnResolved(stage) => stage.stage_attempt_num,
         ExecutionStage::Resolved(stage) => stage.stage_attempt_num,

@@ -18,6 +18,8 @@ use selvedge_engine::shuffle::{ShuffleStore, VirtualExecutorId};
 use selvedge_engine::store::Location;
 use selvedge_model::copies::Copies;
 use selvedge_model::liveness::Release;
+use selvedge_model::pressure::Exhaustions;
+use selvedge_model::suspects::Suspects;
 use selvedge_model::{ExecutorId, Failure, StatementAttempt};
 use selvedge_proto::internal::v1::fleet_service_server::FleetServiceServer;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -29,9 +31,7 @@ use super::job::{JobHandle, ResultPartition, Watcher};
 use super::jobs::Book;
 use super::logs::{Logs, TaskLog};
 use super::poll::HandOuts;
-use super::pressure::Pressure;
 use super::server::{self, JobIds, Server};
-use super::suspects::SuspectBook;
 use super::watch as loops;
 use crate::error::SchedulerError;
 
@@ -90,8 +90,10 @@ pub struct Host {
     pub(super) copies: Mutex<Copies>,
     /// Jobs whose shuffle was removed, and when: something may have arrived since.
     pub(super) swept: Mutex<Vec<(String, Instant)>>,
-    pub(super) suspects: SuspectBook,
-    pub(super) pressure: Pressure,
+    /// They outlive a job, until its statement has ended.
+    pub(super) suspects: Mutex<Suspects>,
+    /// What ran out of memory.
+    pub(super) exhaustions: Mutex<Exhaustions>,
     /// Fired when tasks may be ready.
     pub(super) work: Arc<Notify>,
     /// Fired when an executor is to stop something.
@@ -119,8 +121,8 @@ impl Host {
             hand_outs: HandOuts::default(),
             copies: Mutex::default(),
             swept: Mutex::default(),
-            suspects: SuspectBook::default(),
-            pressure: Pressure::default(),
+            suspects: Mutex::default(),
+            exhaustions: Mutex::default(),
             work,
             stops: Notify::new(),
             ids: embedded.ids,

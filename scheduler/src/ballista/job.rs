@@ -124,7 +124,7 @@ impl Watcher {
         }
         let closed = host.book.close(&self.job_id);
         host.copies.lock().forget(&self.job_id);
-        host.pressure.forget(&self.job_id);
+        host.exhaustions.lock().forget(&self.job_id);
         let stages = match &graph {
             Some(graph) => graph::stage_records(graph.stages().values(), &closed.meters),
             None => Vec::new(),

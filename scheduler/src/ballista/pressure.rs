@@ -2,26 +2,13 @@
 //! beside them. When that is not to be had, the job ends, to be planned again. The rules are `selvedge_model::pressure`'s.
 
 use ballista_core::serde::protobuf::TaskDefinition;
-use parking_lot::Mutex;
-use selvedge_model::pressure::{AfterExhaustion, Exhaustions, after_exhaustion, vcores};
+use selvedge_model::pressure::{AfterExhaustion, after_exhaustion, vcores};
 use selvedge_model::{ExecutorId, Failure, TaskRef};
 use selvedge_proto::internal::v1::ExecutorInfo;
 
 use super::graph;
 use super::host::Host;
 use super::poll::task_of_definition;
-
-/// What ran out of memory, of all jobs that run.
-#[derive(Debug, Default)]
-pub(super) struct Pressure {
-    exhaustions: Mutex<Exhaustions>,
-}
-
-impl Pressure {
-    pub(super) fn forget(&self, job_id: &str) {
-        self.exhaustions.lock().forget(job_id);
-    }
-}
 
 impl Host {
     /// Takes in a task's failure, before the graph has it. One that ran out of memory with all of its executor ends its job.
@@ -30,7 +17,7 @@ impl Host {
             return;
         }
         let partitions = graph::partitions_of(&self.server, task).await;
-        let before = self.pressure.exhaustions.lock().count(&task.job_id, task.stage_id, &partitions);
+        let before = self.exhaustions.lock().count(&task.job_id, task.stage_id, &partitions);
         match after_exhaustion(before, self.roster.vcores_of(executor)) {
             AfterExhaustion::Widen => tracing::info!(%task, "out of memory: it is run again with more of an executor"),
             AfterExhaustion::Replan => {
@@ -44,11 +31,11 @@ impl Host {
     pub(super) async fn widen(&self, tasks: &mut [TaskDefinition], info: &ExecutorInfo) {
         for definition in tasks {
             let task = task_of_definition(definition);
-            if !self.pressure.exhaustions.lock().concerns(&task.job_id) {
+            if !self.exhaustions.lock().concerns(&task.job_id) {
                 continue;
             }
             let partitions = graph::partitions_of(&self.server, &task).await;
-            let times = self.pressure.exhaustions.lock().times(&task.job_id, task.stage_id, &partitions);
+            let times = self.exhaustions.lock().times(&task.job_id, task.stage_id, &partitions);
             definition.vcores_consumed = vcores(definition.vcores_consumed, times, info.vcores);
         }
     }

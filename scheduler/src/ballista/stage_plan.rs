@@ -1,6 +1,5 @@
 //! What a copy of a task needs of the graph: the plan and the partitions of a task that has ended or still runs.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use ballista_core::execution_plans::SortShuffleWriterExec;
@@ -16,7 +15,7 @@ use selvedge_engine::shuffle::is_repeatable;
 use selvedge_model::TaskRef;
 use selvedge_model::speculation::{RunningTask, slow};
 
-use super::graph::running_job;
+use super::graph::{self, running_job};
 use super::server::{Server, job};
 
 /// A stage whose tasks have plans.
@@ -27,18 +26,12 @@ struct Planned<'a> {
 }
 
 fn planned<'a>(stage: &'a ExecutionStage, task: &TaskRef) -> Option<Planned<'a>> {
-    let (attempt, planned) = match stage {
-        ExecutionStage::Running(stage) => {
-            let (plan, session_config) = (&stage.plan, &stage.session_config);
-            (stage.stage_attempt_num, Planned { plan, session_config, task_infos: &stage.task_infos })
-        }
-        ExecutionStage::Successful(stage) => {
-            let (plan, session_config) = (&stage.plan, &stage.session_config);
-            (stage.stage_attempt_num, Planned { plan, session_config, task_infos: &stage.task_infos })
-        }
+    let (plan, session_config, task_infos) = match stage {
+        ExecutionStage::Running(stage) => (&stage.plan, &stage.session_config, &stage.task_infos),
+        ExecutionStage::Successful(stage) => (&stage.plan, &stage.session_config, &stage.task_infos),
         _ => return None,
     };
-    (attempt == task.stage_attempt as usize).then_some(planned)
+    (graph::attempt(stage) == task.stage_attempt).then_some(Planned { plan, session_config, task_infos })
 }
 
 /// Whether a task may run again while the output of its first run is being read; none when its job is over.
@@ -69,9 +62,9 @@ pub(super) async fn definition_of_copy(server: &Server, original: &TaskRef, copy
     prepared.inspect_err(|error| tracing::error!(task = %original, %error, "a copy could not be prepared")).ok()
 }
 
-/// Running tasks that are far slower than their peers, and who runs them. Only of stages whose files any task may write:
+/// Running tasks that are far slower than their peers. Only of stages whose files any task may write:
 /// those of ordered exchanges are cut by who wrote them.
-pub(super) async fn slow_tasks(server: &Server, now_ms: u128) -> Vec<(TaskRef, String)> {
+pub(super) async fn slow_tasks(server: &Server, now_ms: u128) -> Vec<RunningTask> {
     let mut found = Vec::new();
     for (job_id, running) in server.state.task_manager.get_running_job_cache().iter() {
         let graph = running.execution_graph.read().await;
@@ -86,32 +79,19 @@ pub(super) async fn slow_tasks(server: &Server, now_ms: u128) -> Vec<(TaskRef, S
     found
 }
 
-fn slow_of(job_id: &str, stage: &RunningStage, now_ms: u128) -> Vec<(TaskRef, String)> {
-    let (mut done_ms, mut running, mut executors) = (Vec::new(), Vec::new(), HashMap::new());
+fn slow_of(job_id: &str, stage: &RunningStage, now_ms: u128) -> Vec<RunningTask> {
+    let (mut done_ms, mut running) = (Vec::new(), Vec::new());
     for info in &stage.task_infos {
         match &info.task_status {
             Status::Successful(_) => done_ms.push(info.end_exec_time.saturating_sub(info.start_exec_time) as u64),
             Status::Running(by) => {
-                let task = TaskRef {
-                    job_id: job_id.to_owned(),
-                    stage_id: stage.stage_id as u32,
-                    stage_attempt: stage.stage_attempt_num as u32,
-                    task_id: info.task_id as u32,
-                };
-                executors.insert(task.clone(), by.executor_id.clone());
-                running.push(RunningTask { task, ran_ms: now_ms.saturating_sub(info.scheduled_time) as u64 });
+                let task = graph::task_of_stage(job_id, stage, info.task_id);
+                let ran_ms = now_ms.saturating_sub(info.scheduled_time) as u64;
+                running.push(RunningTask { task, executor: by.executor_id.clone(), ran_ms });
             }
             Status::Failed(_) => {}
         }
     }
     let slow = slow(&done_ms, &running, stage.pending.remaining());
-    slow.into_iter().filter_map(|task| Some((task.clone(), executors.get(task)?.clone()))).collect()
-}
-
-/// The stage of a running job that makes its result.
-pub(super) async fn final_stage(server: &Server, job_id: &str) -> Option<u32> {
-    let running = running_job(server, job_id)?;
-    let graph = running.execution_graph.read().await;
-    let last = graph.stages().iter().filter(|(_, stage)| stage.output_links().is_empty()).map(|(id, _)| *id as u32);
-    last.max()
+    slow.into_iter().cloned().collect()
 }

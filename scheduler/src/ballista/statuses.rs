@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::task_status::Status as TaskEnd;
-use ballista_core::serde::protobuf::{TaskStatus, UpdateTaskStatusParams};
+use ballista_core::serde::protobuf::{SuccessfulTask, TaskStatus, UpdateTaskStatusParams};
 use selvedge_engine::shuffle::VirtualExecutorId;
 use selvedge_model::copies::is_copy;
 use selvedge_model::handout::AfterReset;
@@ -121,25 +121,14 @@ impl Host {
     }
 
     async fn deliver(&self, executor: &ExecutorId, task: &TaskRef, mut status: TaskStatus) -> Result<(), Status> {
-        let metrics = std::mem::take(&mut status.metrics);
-        let times = TaskTimes {
-            task_id: task.task_id,
-            executor: executor.as_str(),
-            start_ms: status.start_exec_time,
-            end_ms: status.end_exec_time,
-        };
         match status.status.take() {
-            Some(TaskEnd::Successful(mut success)) => {
-                let counters = meter::count(&success, &metrics);
-                let made_by = VirtualExecutorId { real: executor.to_string(), task: task.clone() }.to_string();
-                success.executor_id.clone_from(&made_by);
-                status.status = Some(TaskEnd::Successful(success));
-                self.update(made_by, status).await?;
-                self.book.count_success(task, &times, &counters);
-                self.book.note_output(task, executor);
+            Some(TaskEnd::Successful(success)) => {
+                self.deliver_success(executor, (task, task), status, success).await?;
                 tracing::debug!(%task, executor_id = %executor, "task succeeded");
             }
             Some(TaskEnd::Failed(failed)) => {
+                let times = times(executor, task, &status);
+                status.metrics.clear();
                 let failure = failures::of_task(&failed);
                 let failed = failures::for_engine(failed);
                 let again = failed.retryable;
@@ -156,8 +145,38 @@ impl Host {
     }
 
     /// One status in one call: where output is comes from the call's executor id, not from the status.
-    pub(super) async fn update(&self, executor_id: String, status: TaskStatus) -> Result<(), Status> {
+    /// Ends a task of the graph with the output of `made_by`: itself, or a copy of it.
+    pub(super) async fn deliver_success(
+        &self,
+        executor: &ExecutorId,
+        (task, made_by): (&TaskRef, &TaskRef),
+        mut status: TaskStatus,
+        mut success: SuccessfulTask,
+    ) -> Result<(), Status> {
+        let counters = meter::count(&success, &std::mem::take(&mut status.metrics));
+        let times = times(executor, task, &status);
+        let virtual_id = VirtualExecutorId { real: executor.to_string(), task: made_by.clone() }.to_string();
+        success.executor_id.clone_from(&virtual_id);
+        status.task_id = task.task_id;
+        status.status = Some(TaskEnd::Successful(success));
+        self.update(virtual_id, status).await?;
+        self.book.count_success(task, &times, &counters);
+        self.book.note_output(made_by, executor);
+        Ok(())
+    }
+
+    async fn update(&self, executor_id: String, status: TaskStatus) -> Result<(), Status> {
         let params = UpdateTaskStatusParams { executor_id, task_status: vec![status] };
         SchedulerGrpc::update_task_status(&self.server, Request::new(params)).await.map(|_| ())
+    }
+}
+
+/// When and where a task of the graph ran.
+fn times<'a>(executor: &'a ExecutorId, task: &TaskRef, status: &TaskStatus) -> TaskTimes<'a> {
+    TaskTimes {
+        task_id: task.task_id,
+        executor: executor.as_str(),
+        start_ms: status.start_exec_time,
+        end_ms: status.end_exec_time,
     }
 }

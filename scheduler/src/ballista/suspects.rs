@@ -1,18 +1,11 @@
 //! What ran on an executor that died without a word is suspected of having killed it; work that is found to be poison ends
 //! its job, before another executor dies of it. The rule is `selvedge_model::suspects`'.
 
-use parking_lot::Mutex;
-use selvedge_model::suspects::{Poison, Suspects, Victim};
+use selvedge_model::suspects::{Poison, Victim};
 use selvedge_model::{Domain, ExecutorId, Failure, Retry};
 
 use super::graph;
 use super::host::Host;
-
-/// Suspicions of all jobs; they outlive a job until its statement has ended.
-#[derive(Debug, Default)]
-pub(super) struct SuspectBook {
-    suspects: Mutex<Suspects>,
-}
 
 impl Host {
     /// Takes in leases that have just run out, before what ran there is given to others. An executor that was on its way out
@@ -25,7 +18,7 @@ impl Host {
                 let partitions = graph::partitions_of(&self.server, &task).await;
                 victims.push(Victim { job_id: task.job_id, stage_id: task.stage_id, partitions });
             }
-            let poisons = self.suspects.suspects.lock().died(id, &victims, died.len() > 1);
+            let poisons = self.suspects.lock().died(id, &victims, died.len() > 1);
             for poison in poisons {
                 tracing::error!(
                     job_id = poison.job_id,
@@ -41,7 +34,7 @@ impl Host {
 
     /// A statement has ended, whichever of its attempts this is: nothing of it is suspected any more.
     pub fn statement_ended(&self, job_id: &str) {
-        self.suspects.suspects.lock().forget(job_id);
+        self.suspects.lock().forget(job_id);
     }
 }
 

@@ -11,6 +11,7 @@ use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_scheduler::cluster::JobState;
 use selvedge_model::ExecutorId;
 use selvedge_model::liveness::{Release, Stuck, Waits, Watchdog, waits_for_executors};
+use selvedge_model::speculation::RunningTask;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
@@ -124,7 +125,7 @@ impl Host {
             return;
         }
         for job in self.book.fed_by(id) {
-            let Some(last) = stage_plan::final_stage(&self.server, &job).await else { continue };
+            let Some(last) = graph::final_stage(&self.server, &job).await else { continue };
             if self.book.only_on(id, &job).iter().any(|task| task.stage_id == last) {
                 self.book.end(&job, failures::executor_lost(id.as_str()));
             }
@@ -136,7 +137,7 @@ impl Host {
         if self.roster.active() < 2 {
             return;
         }
-        for (task, executor) in stage_plan::slow_tasks(&self.server, epoch_ms() as u128).await {
+        for RunningTask { task, executor, .. } in stage_plan::slow_tasks(&self.server, epoch_ms() as u128).await {
             let Ok(executor) = executor.parse::<ExecutorId>() else { continue };
             if self.copies.lock().overtake(&task, &executor) {
                 tracing::info!(%task, executor_id = %executor, "task is far slower than its peers: it is run elsewhere too");

@@ -4,20 +4,14 @@ use std::time::Duration;
 
 use selvedge_model::TaskRef;
 use selvedge_model::copies::is_copy;
-use selvedge_proto::internal::v1::{PollRequest, TaskRef as WireTask};
+use selvedge_proto::internal::v1::PollRequest;
 
 use super::super::HostOptions;
 use super::super::poll::task_of_definition;
 use super::fake::{FakeExecutor, GROUP, ROWS, SCAN, decode, host, options, rows, submit, success};
 
 fn misses(request: PollRequest, task: &TaskRef) -> PollRequest {
-    let missing = WireTask {
-        job_id: task.job_id.clone(),
-        stage_id: task.stage_id,
-        stage_attempt: task.stage_attempt,
-        task_id: task.task_id,
-    };
-    PollRequest { missing: vec![missing], ..request }
+    PollRequest { missing: vec![task.clone().into()], ..request }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,9 +19,7 @@ use selvedge_engine::session::{Engine, EngineOptions};
 use selvedge_engine::store::Location;
 use selvedge_model::{StatementAttempt, TaskRef};
 use selvedge_proto::internal::v1::fleet_service_server::FleetService;
-use selvedge_proto::internal::v1::{
-    ExecutorInfo, ExecutorLoad, LeaveRequest, PollRequest, PollResponse, TaskRef as WireTask,
-};
+use selvedge_proto::internal::v1::{ExecutorInfo, ExecutorLoad, LeaveRequest, PollRequest, PollResponse};
 use tonic::Request;
 
 use super::super::facade::Fleet;
@@ -119,18 +117,12 @@ impl FakeExecutor {
             vcores: self.vcores,
             ..ExecutorInfo::default()
         };
-        let held = self.held.iter().map(|task| WireTask {
-            job_id: task.job_id.clone(),
-            stage_id: task.stage_id,
-            stage_attempt: task.stage_attempt,
-            task_id: task.task_id,
-        });
         let free_vcores =
             self.vcores.saturating_sub(self.held.len() as u32 - statuses.len().min(self.held.len()) as u32);
         PollRequest {
             info: Some(info),
             load: Some(ExecutorLoad { free_vcores, copy_vcores: free_vcores, ..ExecutorLoad::default() }),
-            held: held.collect(),
+            held: self.held.iter().cloned().map(Into::into).collect(),
             statuses: statuses.iter().map(|status| status.encode_to_vec().into()).collect(),
             logs: Vec::new(),
             wait_ms: self.wait_ms,
