@@ -38,7 +38,7 @@ await() { # URL WHAT LOG
 }
 
 "$cache/python/bin/weed" server "-dir=$dir/s3" -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.telemetry=false \
-  -master.volumeSizeLimitMB=1024 -volume.max=0 -volume.preStopSeconds=0 -filer -s3 "-s3.port=$s3" "-s3.config=$dir/s3.json" \
+  -master.volumeSizeLimitMB=1024 -volume.max=1000 -volume.preStopSeconds=0 -filer -s3 "-s3.port=$s3" "-s3.config=$dir/s3.json" \
   -s3.allowDeleteBucketNotEmpty=false -s3.port.iceberg=0 -s3.port.lance=0 "-master.port=$((s3 + 1))" \
   "-volume.port=$((s3 + 2))" "-filer.port=$((s3 + 3))" >"$dir/s3.log" 2>&1 &
 pids="$pids $!"
