@@ -75,6 +75,10 @@ fn key(task: &TaskRef) -> Key {
     (task.stage_id, task.stage_attempt, task.task_id)
 }
 
+fn task_of(job_id: &str, (stage_id, stage_attempt, task_id): Key) -> TaskRef {
+    TaskRef { job_id: job_id.to_owned(), stage_id, stage_attempt, task_id }
+}
+
 #[derive(Debug, Default)]
 struct JobCopies {
     /// By original, earlier stages first: a later stage's copy may need theirs.
@@ -116,6 +120,15 @@ impl Copies {
         job.works.get(&original).is_some_and(|work| work.purpose == Purpose::Restore)
     }
 
+    /// The task whose work this one does: itself, unless it is a copy.
+    pub fn original(&self, task: &TaskRef) -> TaskRef {
+        let job = self.jobs.get(&task.job_id);
+        match job.and_then(|job| job.originals.get(&key(task))) {
+            Some(original) => task_of(&task.job_id, *original),
+            None => task.clone(),
+        }
+    }
+
     /// A running task is slow: it is to run again, elsewhere than at `avoid`. Idempotent, and once for each task.
     pub fn overtake(&mut self, slow: &TaskRef, avoid: &ExecutorId) -> bool {
         let job = self.jobs.entry(slow.job_id.clone()).or_default();
@@ -140,14 +153,13 @@ impl Copies {
                 let Some((original, work)) = job.works.iter_mut().find(|(_, work)| fits(work, purpose)) else {
                     continue;
                 };
-                let (stage_id, stage_attempt, task_id) = *original;
-                let of = |task_id| TaskRef { job_id: job_id.clone(), stage_id, stage_attempt, task_id };
-                let copy = of(FIRST_COPY + job.handed_out);
+                let (stage_id, stage_attempt, _) = *original;
+                let copy = task_of(job_id, (stage_id, stage_attempt, FIRST_COPY + job.handed_out));
                 job.handed_out += 1;
                 work.times += 1;
                 work.state = State::Running(Output { task: copy.clone(), executor: executor.clone() });
                 job.originals.insert(key(&copy), *original);
-                return Some((of(task_id), copy));
+                return Some((task_of(job_id, *original), copy));
             }
         }
         None
@@ -225,8 +237,7 @@ impl Copies {
         if running.task != *copy || running.executor != *executor {
             return None;
         }
-        let (stage_id, stage_attempt, task_id) = original;
-        Some((TaskRef { job_id: copy.job_id.clone(), stage_id, stage_attempt, task_id }, work))
+        Some((task_of(&copy.job_id, original), work))
     }
 }
 

@@ -20,6 +20,7 @@ fn a_lost_output_is_made_again_once_however_many_readers_ask() {
     assert_eq!(copies.ask(&task(1, 0)), Answer::Wait);
     let (original, copy) = copies.take(&e).unwrap();
     assert_eq!((original, is_copy(&copy)), (task(1, 0), true));
+    assert_eq!((copies.original(&copy), copies.original(&task(1, 7))), (task(1, 0), task(1, 7)));
     assert_eq!(copies.take(&e), None, "it runs already");
     assert_eq!(copies.ask(&task(1, 0)), Answer::Wait);
     assert_eq!(copies.succeeded(&copy, &e), Some((task(1, 0), Purpose::Restore)));

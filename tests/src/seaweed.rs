@@ -96,7 +96,13 @@ impl SeaweedFs {
         command
             .arg("server")
             .args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false", "-master.volumeSizeLimitMB=1024"])
-            .args(["-volume.max=1000", "-volume.preStopSeconds=0", "-filer", "-s3", "-s3.allowDeleteBucketNotEmpty=false"])
+            .args([
+                "-volume.max=1000",
+                "-volume.preStopSeconds=0",
+                "-filer",
+                "-s3",
+                "-s3.allowDeleteBucketNotEmpty=false",
+            ])
             .args(["-s3.port.iceberg=0", "-s3.port.lance=0"])
             .arg(format!("-dir={}", data.display()))
             .arg(format!("-s3.config={}", users.display()))

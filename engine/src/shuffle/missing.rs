@@ -53,6 +53,11 @@ impl MissingOutputs {
         inner.missed.values().flat_map(BTreeMap::keys).collect::<BTreeSet<_>>().len()
     }
 
+    /// Whether this task waits.
+    pub fn waits(&self, reader: &str) -> bool {
+        self.inner.lock().missed.values().any(|readers| readers.contains_key(reader))
+    }
+
     /// Waits until something is missed, or somebody begins or ends to wait. Heard by one.
     pub async fn changed(&self) {
         self.changed.notified().await;
@@ -181,9 +186,11 @@ mod tests {
         third.abort();
         assert!(third.await.is_err());
         assert_eq!((outputs.tasks(), outputs.waiting_tasks()), (vec![task(1)], 2));
+        assert!(outputs.waits("a") && outputs.waits("b") && !outputs.waits("c"));
         outputs.replace(&task(1), replacement(9));
         assert_eq!((first.await.unwrap(), second.await.unwrap()), (replacement(9), replacement(9)));
         assert_eq!((outputs.tasks(), outputs.waiting_tasks()), (vec![], 0));
+        assert!(!outputs.waits("a"));
         assert_eq!(outputs.wait(&task(1), "late").await, replacement(9));
         outputs.forget("j");
         assert!(!outputs.is_missed(&task(1)));

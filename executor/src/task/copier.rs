@@ -4,10 +4,13 @@
 //! A copy of a job that is forgotten is given up before the job's name is: the scheduler deletes what lies in the shuffle
 //! location when nobody names the job any more, so nothing may arrive after that.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use parking_lot::Mutex;
 use selvedge_engine::shuffle::{Copied, ShuffleError, ShuffleStore};
 use selvedge_model::TaskRef;
@@ -109,7 +112,8 @@ impl Copier {
             {
                 let (shuffle, folder) = (self.shuffle.clone(), self.folder.clone());
                 copies.spawn(async move {
-                    let copy = stop.run_until_cancelled(shuffle.upload(&folder, &output.files)).await;
+                    let upload = AssertUnwindSafe(shuffle.upload(&folder, &output.files)).catch_unwind();
+                    let copy = stop.run_until_cancelled(upload).await;
                     (output, copy)
                 });
             }
@@ -133,13 +137,14 @@ impl Copier {
     fn settle(
         &self,
         mut output: Uncopied,
-        copy: Option<Result<Copied, ShuffleError>>,
+        copy: Option<Result<Result<Copied, ShuffleError>, Box<dyn Any + Send>>>,
         copied: &impl Fn(&TaskRef, Copied),
     ) {
         match copy {
             None => {}
-            Some(Ok(amount)) => copied(&output.task, amount),
-            Some(Err(cause)) => {
+            Some(Ok(Ok(amount))) => copied(&output.task, amount),
+            Some(Err(_)) => tracing::error!(task = %output.task, "copying an output panicked: it is not tried again"),
+            Some(Ok(Err(cause))) => {
                 output.tries += 1;
                 let again = output.tries < TRIES;
                 tracing::warn!(task = %output.task, %cause, again, "cannot copy an output to the shuffle location");

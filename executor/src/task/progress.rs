@@ -37,14 +37,14 @@ impl Progress {
         Computing(&self.counts)
     }
 
-    fn look(&self) -> Look {
+    fn look(&self, is_excused: bool) -> Look {
         let ended = self.counts.ended.load(Ordering::Relaxed);
         let begun = self.counts.begun.load(Ordering::Relaxed);
-        Look { ticks: begun, is_computing: begun != ended }
+        Look { ticks: begun, is_computing: is_excused || begun != ended }
     }
 
-    /// Waits until the task has hung for `limit`; never, if that is zero.
-    pub(super) async fn stalled(&self, limit: Duration) {
+    /// Waits until the task has hung for `limit`; never, if that is zero. While `is_excused` it has a reason not to go on.
+    pub(super) async fn stalled(&self, limit: Duration, is_excused: impl Fn() -> bool) {
         if limit.is_zero() {
             return std::future::pending().await;
         }
@@ -53,7 +53,7 @@ impl Progress {
         let mut watch = StallWatch::default();
         loop {
             ticks.tick().await;
-            if watch.look(self.look()) {
+            if watch.look(self.look(is_excused())) {
                 return;
             }
         }
@@ -77,12 +77,14 @@ mod tests {
     async fn a_task_hangs_when_its_streams_are_not_even_asked() {
         let (limit, progress) = (Duration::from_millis(200), Progress::default());
         let hangs = |progress: Progress, at_most: Duration| async move {
-            tokio::time::timeout(at_most, progress.stalled(limit)).await.is_ok()
+            tokio::time::timeout(at_most, progress.stalled(limit, || false)).await.is_ok()
         };
         let computing = progress.computing();
         assert!(!hangs(progress.clone(), limit * 3).await, "it computes");
         drop(computing);
         assert!(hangs(progress.clone(), Duration::from_secs(30)).await);
+        let excused = tokio::time::timeout(limit * 3, progress.stalled(limit, || true)).await;
+        assert!(excused.is_err(), "it waits for what is being made again");
         let asked = progress.clone();
         tokio::spawn(async move {
             loop {
@@ -91,7 +93,7 @@ mod tests {
             }
         });
         assert!(!hangs(progress.clone(), limit * 3).await, "it is asked again and again");
-        let never = tokio::time::timeout(limit, Progress::default().stalled(Duration::ZERO)).await;
+        let never = tokio::time::timeout(limit, Progress::default().stalled(Duration::ZERO, || false)).await;
         assert!(never.is_err());
     }
 }

@@ -18,7 +18,7 @@ use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use selvedge_engine::catalog::prepare_scans;
 use selvedge_engine::session::shuffle_durability;
-use selvedge_engine::shuffle::{companions, data_path, is_repeatable, replace_readers, task_dir};
+use selvedge_engine::shuffle::{MissingOutputs, companions, data_path, is_repeatable, replace_readers, task_dir};
 use selvedge_model::durability::{Copying, copying};
 use selvedge_model::{Failure, TaskRef};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,7 @@ pub(super) struct Stage {
     is_final: bool,
     progress: Progress,
     stall_timeout: Duration,
+    missing: Arc<MissingOutputs>,
     /// Ends its streams, when it hangs or is told to stop.
     halt: CancellationToken,
 }
@@ -76,8 +77,8 @@ impl Stage {
                 context.session_config(),
             )?,
         };
-        let stall_timeout = runner.stall_timeout;
-        Ok(Self { executor, context, task, cause, is_repeatable, is_final, progress, stall_timeout, halt })
+        let (stall_timeout, missing) = (runner.stall_timeout, runner.missing.clone());
+        Ok(Self { executor, context, task, cause, is_repeatable, is_final, progress, stall_timeout, missing, halt })
     }
 
     /// Runs it to its end. What an operator gave as the reason comes before what the writer made of it.
@@ -85,12 +86,17 @@ impl Stage {
         let execution = self.executor.execute_query_stage(self.task.task_id as usize, self.context.clone());
         let written = tokio::select! {
             written = execution => written,
-            () = self.progress.stalled(self.stall_timeout) => {
+            () = self.progress.stalled(self.stall_timeout, || self.waits_for_outputs()) => {
                 self.halt.cancel();
                 return Err(stalled(self.stall_timeout));
             }
         };
         written.map_err(|e| self.cause.get().cloned().unwrap_or_else(|| failure_of(&e)))
+    }
+
+    /// Whether it waits for another task's output that is being made again: however long that takes, it does not hang.
+    fn waits_for_outputs(&self) -> bool {
+        self.missing.waits(&self.context.task_id().unwrap_or_default())
     }
 
     /// What it reports besides its files.

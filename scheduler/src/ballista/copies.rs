@@ -5,9 +5,10 @@
 //! `statuses.rs`; slow tasks come from `watch.rs`.
 
 use ballista_core::serde::protobuf::task_status::Status as TaskEnd;
-use ballista_core::serde::protobuf::{FailedTask, SuccessfulTask, TaskDefinition, TaskStatus};
+use ballista_core::serde::protobuf::{SuccessfulTask, TaskDefinition, TaskStatus};
 use selvedge_model::copies::{Answer, Output, Purpose};
 use selvedge_model::{ExecutorId, TaskRef};
+use selvedge_proto::internal::v1::ExecutorInfo;
 use tonic::Status;
 
 use super::failures;
@@ -77,7 +78,12 @@ impl Host {
     }
 
     /// Hands out copies for up to `free` vcores.
-    pub(super) async fn hand_out_copies(&self, executor: &ExecutorId, free: u32) -> Vec<TaskDefinition> {
+    pub(super) async fn hand_out_copies(
+        &self,
+        executor: &ExecutorId,
+        info: &ExecutorInfo,
+        free: u32,
+    ) -> Vec<TaskDefinition> {
         let mut tasks: Vec<TaskDefinition> = Vec::new();
         while tasks.iter().map(|task| task.vcores_consumed).sum::<u32>() < free {
             let Some((original, copy)) = self.copies.lock().take(executor) else { break };
@@ -89,7 +95,13 @@ impl Host {
                 None => self.end_copy(&copy, executor, true),
             }
         }
+        self.widen(&mut tasks, info).await;
         tasks
+    }
+
+    /// The task whose work this one does: itself, unless it is a copy.
+    pub(super) fn original(&self, task: &TaskRef) -> TaskRef {
+        self.copies.lock().original(task)
     }
 
     /// A copy did not end well, or never began.
@@ -111,10 +123,14 @@ impl Host {
         let took_ms = status.end_exec_time.saturating_sub(status.start_exec_time);
         match status.status.take() {
             Some(TaskEnd::Successful(success)) => self.copy_succeeded(executor, &copy, status, success).await,
-            Some(TaskEnd::Failed(FailedTask { error, count_to_failures, .. })) => {
-                tracing::warn!(task = %copy, executor_id = %executor, error, "a copy of a task failed");
+            Some(TaskEnd::Failed(failed)) => {
+                let failure = failures::of_task(&failed);
+                tracing::warn!(task = %copy, executor_id = %executor, code = %failure.code, "a copy of a task failed: {failure}");
+                if self.copies.lock().running_on(executor).contains(&copy) {
+                    self.note_exhaustion(executor, &copy, &failure).await;
+                }
                 self.book.count_lost(&copy, took_ms, false);
-                self.end_copy(&copy, executor, count_to_failures);
+                self.end_copy(&copy, executor, failed.count_to_failures);
                 Ok(None)
             }
             Some(TaskEnd::Running(_)) | None => Ok(None),

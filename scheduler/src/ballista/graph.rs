@@ -30,12 +30,12 @@ pub(super) async fn holder(server: &Server, task: &TaskRef) -> Option<String> {
     }
 }
 
-/// The input partitions that a running task works on.
+/// The input partitions that a task works on, or did.
 pub(super) async fn partitions_of(server: &Server, task: &TaskRef) -> Vec<u32> {
     let Some(job) = running_job(server, &task.job_id) else { return Vec::new() };
     let graph = job.execution_graph.read().await;
-    let Some(ExecutionStage::Running(stage)) = graph.stages().get(&(task.stage_id as usize)) else { return Vec::new() };
-    let info = stage.task_infos.get(task.task_id as usize);
+    let infos = graph.stages().get(&(task.stage_id as usize)).and_then(ExecutionStage::task_infos);
+    let info = infos.and_then(|infos| infos.get(task.task_id as usize));
     info.map(|info| info.global_input_partition_ids.iter().map(|p| *p as u32).collect()).unwrap_or_default()
 }
 

@@ -108,7 +108,7 @@ impl Host {
         let free = if takes_tasks { load.free_vcores.saturating_sub(waiting) } else { 0 };
         let mut tasks = undelivered;
         let for_copies = if takes_tasks { load.copy_vcores.saturating_sub(waiting) } else { 0 };
-        let copies = self.hand_out_copies(&id, for_copies).await;
+        let copies = self.hand_out_copies(&id, &info, for_copies).await;
         let free = free.saturating_sub(copies.iter().map(|task| task.vcores_consumed).sum());
         tasks.extend(copies);
         tasks.extend(self.hand_out(&id, &info, free).await?);

@@ -16,7 +16,7 @@ impl Host {
         if failure.code != "OUT_OF_MEMORY" || !self.book.contains(&task.job_id) {
             return;
         }
-        let partitions = graph::partitions_of(&self.server, task).await;
+        let partitions = graph::partitions_of(&self.server, &self.original(task)).await;
         let before = self.exhaustions.lock().count(&task.job_id, task.stage_id, &partitions);
         match after_exhaustion(before, self.roster.vcores_of(executor)) {
             AfterExhaustion::Widen => tracing::info!(%task, "out of memory: it is run again with more of an executor"),
@@ -34,7 +34,7 @@ impl Host {
             if !self.exhaustions.lock().concerns(&task.job_id) {
                 continue;
             }
-            let partitions = graph::partitions_of(&self.server, &task).await;
+            let partitions = graph::partitions_of(&self.server, &self.original(&task)).await;
             let times = self.exhaustions.lock().times(&task.job_id, task.stage_id, &partitions);
             definition.vcores_consumed = vcores(definition.vcores_consumed, times, info.vcores);
         }

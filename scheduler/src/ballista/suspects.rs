@@ -13,7 +13,9 @@ impl Host {
     pub(super) async fn suspect(&self, died: &[ExecutorId]) {
         for id in died.iter().filter(|id| !self.roster.was_leaving(id)) {
             let mut victims = Vec::new();
-            let tasks = self.book.without_delivering(graph::tasks_of(&self.server, id.as_str()).await);
+            let mut tasks = self.book.without_delivering(graph::tasks_of(&self.server, id.as_str()).await);
+            let copies = self.copies.lock().running_on(id);
+            tasks.extend(copies.iter().map(|copy| self.original(copy)));
             for task in tasks.into_iter().filter(|task| self.book.contains(&task.job_id)) {
                 let partitions = graph::partitions_of(&self.server, &task).await;
                 victims.push(Victim { job_id: task.job_id, stage_id: task.stage_id, partitions });
