@@ -55,7 +55,7 @@ enum State {
     Waiting,
     Running(Output),
     Done(Output),
-    /// It was to overtake, and is of no use any more.
+    /// It was to overtake, and is of no use any more. Kept, so that it is not begun once more.
     Dropped,
 }
 
@@ -87,6 +87,12 @@ struct JobCopies {
     handed_out: u32,
 }
 
+impl JobCopies {
+    fn original(&self, task: &TaskRef) -> Key {
+        self.originals.get(&key(task)).copied().unwrap_or_else(|| key(task))
+    }
+}
+
 /// The copies of all jobs.
 #[derive(Debug, Default)]
 pub struct Copies {
@@ -97,13 +103,11 @@ impl Copies {
     /// A reader misses the output of `missing`, an original or a copy that was told before.
     pub fn ask(&mut self, missing: &TaskRef) -> Answer {
         let job = self.jobs.entry(missing.job_id.clone()).or_default();
-        let original = job.originals.get(&key(missing)).copied().unwrap_or_else(|| key(missing));
-        let work = job.works.entry(original).or_insert_with(|| Work::new(Purpose::Restore, None));
+        let work = job.works.entry(job.original(missing)).or_insert_with(|| Work::new(Purpose::Restore, None));
         match &work.state {
             State::Done(output) if output.task != *missing => return Answer::Read(output.clone()),
             // The copy itself is missing.
-            State::Done(_) => work.state = State::Waiting,
-            State::Dropped => work.state = State::Waiting,
+            State::Done(_) | State::Dropped => work.state = State::Waiting,
             State::Waiting | State::Running(_) => {}
         }
         work.purpose = Purpose::Restore;
@@ -116,17 +120,13 @@ impl Copies {
     /// Whether the output of this task, an original or a copy, is being made again or was: then it may be.
     pub fn restores(&self, missing: &TaskRef) -> bool {
         let Some(job) = self.jobs.get(&missing.job_id) else { return false };
-        let original = job.originals.get(&key(missing)).copied().unwrap_or_else(|| key(missing));
-        job.works.get(&original).is_some_and(|work| work.purpose == Purpose::Restore)
+        job.works.get(&job.original(missing)).is_some_and(|work| work.purpose == Purpose::Restore)
     }
 
     /// The task whose work this one does: itself, unless it is a copy.
     pub fn original(&self, task: &TaskRef) -> TaskRef {
-        let job = self.jobs.get(&task.job_id);
-        match job.and_then(|job| job.originals.get(&key(task))) {
-            Some(original) => task_of(&task.job_id, *original),
-            None => task.clone(),
-        }
+        let original = self.jobs.get(&task.job_id).map_or_else(|| key(task), |job| job.original(task));
+        task_of(&task.job_id, original)
     }
 
     /// A running task is slow: it is to run again, elsewhere than at `avoid`. Idempotent, and once for each task.
@@ -176,6 +176,12 @@ impl Copies {
         works.filter_map(|work| work.running()).filter(|o| o.executor == *executor).map(|o| o.task.clone()).collect()
     }
 
+    /// Whether this copy runs on this executor.
+    pub fn runs_on(&self, copy: &TaskRef, executor: &ExecutorId) -> bool {
+        let work = self.jobs.get(&copy.job_id).and_then(|job| job.works.get(&job.original(copy)));
+        work.and_then(Work::running).is_some_and(|output| output.task == *copy && output.executor == *executor)
+    }
+
     /// A copy has ended well. Returns its original and what it was for; none when nobody waits for it.
     pub fn succeeded(&mut self, copy: &TaskRef, executor: &ExecutorId) -> Option<(TaskRef, Purpose)> {
         let (original, work) = self.find_running(copy, executor)?;
@@ -207,19 +213,16 @@ impl Copies {
 
     /// An original has ended by itself: nothing has to overtake it any more. What restores stays.
     pub fn ended(&mut self, original: &TaskRef) {
-        let Some(job) = self.jobs.get_mut(&original.job_id) else { return };
-        let is_overtaken =
-            |work: &&mut Work| work.purpose == Purpose::Overtake && !matches!(work.state, State::Done(_));
-        // Kept, so that it is not begun once more.
-        if let Some(work) = job.works.get_mut(&key(original)).filter(is_overtaken) {
+        if let Some(work) = self.overtaking(original)
+            && !matches!(work.state, State::Done(_))
+        {
             work.state = State::Dropped;
         }
     }
 
     /// A copy that had succeeded came too late to overtake.
     pub fn was_late(&mut self, original: &TaskRef) {
-        let work = self.jobs.get_mut(&original.job_id).and_then(|job| job.works.get_mut(&key(original)));
-        if let Some(work) = work.filter(|work| work.purpose == Purpose::Overtake) {
+        if let Some(work) = self.overtaking(original) {
             work.state = State::Dropped;
         }
     }
@@ -227,6 +230,11 @@ impl Copies {
     /// A job is over.
     pub fn forget(&mut self, job_id: &str) {
         self.jobs.remove(job_id);
+    }
+
+    fn overtaking(&mut self, original: &TaskRef) -> Option<&mut Work> {
+        let work = self.jobs.get_mut(&original.job_id)?.works.get_mut(&key(original))?;
+        (work.purpose == Purpose::Overtake).then_some(work)
     }
 
     fn find_running(&mut self, copy: &TaskRef, executor: &ExecutorId) -> Option<(TaskRef, &mut Work)> {

@@ -158,8 +158,10 @@ fn a_reader_never_sees_a_mix_while_overwrites_crash() {
                 looked.fetch_add(1, Ordering::SeqCst);
             }
         });
-        // A slow machine's reader has few looks in fifty overwrites: they go on until it has had its share.
-        for generation in (1..).take_while(|g| *g <= 50 || looked.load(Ordering::SeqCst) <= 20) {
+        // A slow machine's reader has few looks in fifty overwrites: they go on in whole rounds of the steps, each of which ends
+        // in an overwrite that comes to be, until it has had its share.
+        let ends_here = |before: usize| before >= 50 && before.is_multiple_of(25) && looked.load(Ordering::SeqCst) > 20;
+        for generation in (1..).take_while(|generation| !ends_here(generation - 1)) {
             last_generation = generation;
             let overwrite = format!("INSERT OVERWRITE {table} {}", rows(generation));
             if generation % 5 < 2 {

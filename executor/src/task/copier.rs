@@ -4,7 +4,6 @@
 //! A copy of a job that is forgotten is given up before the job's name is: the scheduler deletes what lies in the shuffle
 //! location when nobody names the job any more, so nothing may arrive after that.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -114,7 +113,11 @@ impl Copier {
                 copies.spawn(async move {
                     let upload = AssertUnwindSafe(shuffle.upload(&folder, &output.files)).catch_unwind();
                     let copy = stop.run_until_cancelled(upload).await;
-                    (output, copy)
+                    let told = |ended: Result<Result<_, ShuffleError>, _>| match ended {
+                        Ok(uploaded) => uploaded.map_err(|cause| cause.to_string()),
+                        Err(_panic) => Err("it panicked".to_owned()),
+                    };
+                    (output, copy.map(told))
                 });
             }
             tokio::select! {
@@ -134,17 +137,11 @@ impl Copier {
         Some((output, stop))
     }
 
-    fn settle(
-        &self,
-        mut output: Uncopied,
-        copy: Option<Result<Result<Copied, ShuffleError>, Box<dyn Any + Send>>>,
-        copied: &impl Fn(&TaskRef, Copied),
-    ) {
+    fn settle(&self, mut output: Uncopied, copy: Option<Result<Copied, String>>, copied: &impl Fn(&TaskRef, Copied)) {
         match copy {
             None => {}
-            Some(Ok(Ok(amount))) => copied(&output.task, amount),
-            Some(Err(_)) => tracing::error!(task = %output.task, "copying an output panicked: it is not tried again"),
-            Some(Ok(Err(cause))) => {
+            Some(Ok(amount)) => copied(&output.task, amount),
+            Some(Err(cause)) => {
                 output.tries += 1;
                 let again = output.tries < TRIES;
                 tracing::warn!(task = %output.task, %cause, again, "cannot copy an output to the shuffle location");

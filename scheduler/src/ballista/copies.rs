@@ -126,7 +126,7 @@ impl Host {
             Some(TaskEnd::Failed(failed)) => {
                 let failure = failures::of_task(&failed);
                 tracing::warn!(task = %copy, executor_id = %executor, code = %failure.code, "a copy of a task failed: {failure}");
-                if self.copies.lock().running_on(executor).contains(&copy) {
+                if self.copies.lock().runs_on(&copy, executor) {
                     self.note_exhaustion(executor, &copy, &failure).await;
                 }
                 self.book.count_lost(&copy, took_ms, false);

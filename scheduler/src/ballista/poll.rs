@@ -130,7 +130,7 @@ impl Host {
         for task in kept {
             let task_ref = task_of_definition(&task);
             let holds = match is_copy(&task_ref) {
-                true => self.copies.lock().running_on(id).contains(&task_ref),
+                true => self.copies.lock().runs_on(&task_ref, id),
                 false => graph::holder(&self.server, &task_ref).await.as_deref() == Some(id.as_str()),
             };
             if holds {

@@ -144,7 +144,6 @@ impl Host {
         Ok(())
     }
 
-    /// One status in one call: where output is comes from the call's executor id, not from the status.
     /// Ends a task of the graph with the output of `made_by`: itself, or a copy of it.
     pub(super) async fn deliver_success(
         &self,
@@ -165,6 +164,7 @@ impl Host {
         Ok(())
     }
 
+    /// One status in one call: where output is comes from the call's executor id, not from the status.
     async fn update(&self, executor_id: String, status: TaskStatus) -> Result<(), Status> {
         let params = UpdateTaskStatusParams { executor_id, task_status: vec![status] };
         SchedulerGrpc::update_task_status(&self.server, Request::new(params)).await.map(|_| ())
