@@ -294,6 +294,13 @@ fn what_a_late_task_stages_after_the_end_is_swept_too() {
     let client = S3.access().client(BUCKET).unwrap();
     let path = ObjectPath::from(format!("{table}/late.parquet"));
     let upload = block_on(client.create_multipart(&path)).unwrap().unwrap();
+    // One that the store opened without its task ever hearing of it; and another job's, which is none of ours.
+    let open = |name: String| {
+        let path = ObjectPath::from(format!("{table}/{name}.parquet"));
+        let upload = block_on(client.create_multipart(&path)).unwrap().unwrap();
+        (path, upload)
+    };
+    let (unheard, other) = (open(format!("{run}-s1-a1-9.0.9.9.0-0")), open(format!("{run}-s1-a10-9.0.9.9.0-0")));
     let entry = serde_json::json!({"path": path.to_string(), "upload_id": upload}).to_string();
     let journal = ObjectPath::from(format!("{table}/_selvedge_staging/{run}-s1-a1/late.parquet.json"));
     block_on(client.put(&journal, entry.into())).unwrap().unwrap();
@@ -302,7 +309,12 @@ fn what_a_late_task_stages_after_the_end_is_swept_too() {
         if staged.is_empty() { Ok(()) } else { Err(fail(format!("left behind: {staged:?}"))) }
     })
     .unwrap();
-    let part = block_on(client.put_part(&path, &upload, 0, "late".into())).unwrap();
-    assert!(part.is_err(), "the upload is still open");
+    let is_open = |path, upload| block_on(client.put_part(path, upload, 0, "late".into())).unwrap().is_ok();
+    assert!(!is_open(&path, &upload), "the upload is still open");
+    let is_unheard_open =
+        || if is_open(&unheard.0, &unheard.1) { Err(fail("one without an entry is open")) } else { Ok(()) };
+    eventually(Duration::from_secs(30), is_unheard_open).unwrap();
+    assert!(is_open(&other.0, &other.1), "another job's upload is gone");
+    block_on(client.abort_multipart(&other.0, &other.1)).unwrap().unwrap();
     assert_eq!(read_back("SELECT count(*) FROM t", &format!("s3://{BUCKET}/{table}/")).single().unwrap(), "25");
 }

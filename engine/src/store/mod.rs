@@ -6,6 +6,7 @@
 
 mod credentials;
 mod location;
+mod open_uploads;
 mod options;
 mod read_only;
 mod registry;
@@ -13,5 +14,6 @@ mod s3;
 mod whole_reads;
 
 pub use location::Location;
+pub(crate) use open_uploads::{OpenUpload, OpenUploads};
 pub use options::StoreOptions;
 pub use registry::ObjectStores;

@@ -18,17 +18,26 @@ use selvedge_model::Failure;
 use url::Url;
 
 use super::credentials::AwsChain;
+use super::open_uploads::OpenUploads;
 use super::read_only::ReadOnly;
 use super::s3::bucket_client;
 use super::whole_reads::WholeReads;
 use super::{Location, StoreOptions};
 use crate::error::{EngineError, classify_store};
 
-/// The two sides of one client.
+/// The sides of one client.
 #[derive(Clone)]
 struct Sides {
     store: Arc<dyn ObjectStore>,
     multipart: Option<Arc<dyn MultipartStore>>,
+    open_uploads: Option<Arc<OpenUploads>>,
+}
+
+impl Sides {
+    /// Without uploads.
+    fn plain(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, multipart: None, open_uploads: None }
+    }
 }
 
 /// All object stores of this process. Clones share their clients.
@@ -75,6 +84,14 @@ impl ObjectStores {
         Ok(self.sides(location.scheme(), location.authority())?.multipart)
     }
 
+    /// What lists the open uploads of the store a location is in; `None` where nothing does.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) fn open_uploads(&self, location: &Location) -> Result<Option<Arc<OpenUploads>>, EngineError> {
+        Ok(self.sides(location.scheme(), location.authority())?.open_uploads)
+    }
+
     fn sides(&self, scheme: &str, authority: &str) -> Result<Sides, EngineError> {
         let key = format!("{scheme}://{authority}");
         if let Some(known) = self.inner.clients.read().get(&key) {
@@ -88,10 +105,11 @@ impl ObjectStores {
     fn make(&self, scheme: &str, authority: &str) -> Result<Sides, EngineError> {
         let options = &self.inner.options;
         match scheme {
-            "file" => Ok(Sides { store: Arc::new(LocalFileSystem::new()), multipart: None }),
+            "file" => Ok(Sides::plain(Arc::new(LocalFileSystem::new()))),
             "s3" => {
-                let client = Arc::new(bucket_client(authority, options, &self.inner.chain)?);
-                Ok(Sides { store: Arc::new(WholeReads(Arc::clone(&client))), multipart: Some(client) })
+                let (client, uploads) = bucket_client(authority, options, &self.inner.chain)?;
+                let (client, open_uploads) = (Arc::new(client), Some(Arc::new(uploads)));
+                Ok(Sides { store: Arc::new(WholeReads(Arc::clone(&client))), multipart: Some(client), open_uploads })
             }
             "http" | "https" => {
                 let client = ClientOptions::new()
@@ -104,11 +122,11 @@ impl ObjectStores {
                     .with_retry(RetryConfig { max_retries: options.max_retries, ..RetryConfig::default() })
                     .build()
                     .map_err(|e| classify_store(&e, &format!("opening {scheme}://{authority}")))?;
-                Ok(Sides { store: Arc::new(WholeReads(ReadOnly(store))), multipart: None })
+                Ok(Sides::plain(Arc::new(WholeReads(ReadOnly(store)))))
             }
             "memory" => {
                 let store = Arc::new(InMemory::new());
-                Ok(Sides { store: Arc::clone(&store) as _, multipart: Some(store) })
+                Ok(Sides { multipart: Some(Arc::clone(&store) as _), ..Sides::plain(store) })
             }
             _ => Err(Failure::user("INVALID_LOCATION", format!("no object store for {scheme}://")).into()),
         }
@@ -118,8 +136,7 @@ impl ObjectStores {
 impl ObjectStoreRegistry for ObjectStores {
     fn register_store(&self, url: &Url, store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
         let (scheme, authority) = parts_of(url);
-        let sides = Sides { store, multipart: None };
-        self.inner.clients.write().insert(format!("{scheme}://{authority}"), sides).map(|old| old.store)
+        self.inner.clients.write().insert(format!("{scheme}://{authority}"), Sides::plain(store)).map(|old| old.store)
     }
 
     fn deregister_store(&self, url: &Url) -> DataFusionResult<Arc<dyn ObjectStore>> {

@@ -1,19 +1,21 @@
-//! Builds the client of one S3 bucket.
+//! Builds the clients of one S3 bucket.
 
 use std::sync::Arc;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::{ClientOptions, RetryConfig};
 use selvedge_model::Failure;
+use url::Url;
 
 use super::StoreOptions;
 use super::credentials::AwsChain;
+use super::open_uploads::OpenUploads;
 use crate::error::{EngineError, classify_store};
 
 /// The region to sign for at endpoints that do not care.
 const ANY_REGION: &str = "us-east-1";
 
-/// The client of a bucket.
+/// The client of a bucket, and what lists its open uploads.
 ///
 /// # Errors
 /// `NO_REGION` when AWS itself is meant and no region is known; `INVALID_SETTING` when the endpoint is no endpoint.
@@ -21,7 +23,8 @@ pub(super) fn bucket_client(
     bucket: &str,
     options: &StoreOptions,
     chain: &Arc<AwsChain>,
-) -> Result<AmazonS3, EngineError> {
+) -> Result<(AmazonS3, OpenUploads), EngineError> {
+    let opened = |e| EngineError::from(classify_store(&e, &format!("opening s3://{bucket}")));
     let region = match (&options.region, &options.endpoint) {
         (Some(region), _) => region.clone(),
         (None, Some(_)) => ANY_REGION.to_owned(),
@@ -34,15 +37,29 @@ pub(super) fn bucket_client(
     let retry = RetryConfig { max_retries: options.max_retries, ..RetryConfig::default() };
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
-        .with_region(region)
+        .with_region(&region)
         .with_virtual_hosted_style_request(!options.is_path_style())
-        .with_client_options(client)
+        .with_client_options(client.clone())
         .with_retry(retry)
         .with_credentials(Arc::clone(chain) as _);
-    if let Some(endpoint) = endpoint_of(bucket, options)? {
+    let endpoint = endpoint_of(bucket, options)?;
+    let url = url_of(bucket, endpoint.as_deref(), options, &region)?;
+    if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint);
     }
-    builder.build().map_err(|e| classify_store(&e, &format!("opening s3://{bucket}")).into())
+    let uploads = OpenUploads::new(&client, url, region, Arc::clone(chain)).map_err(opened)?;
+    Ok((builder.build().map_err(opened)?, uploads))
+}
+
+/// The bucket's own URL.
+fn url_of(bucket: &str, endpoint: Option<&str>, options: &StoreOptions, region: &str) -> Result<Url, EngineError> {
+    let url = match (endpoint, options.is_path_style()) {
+        (Some(endpoint), true) => format!("{endpoint}/{bucket}"),
+        (Some(endpoint), false) => endpoint.to_owned(),
+        (None, true) => format!("https://s3.{region}.amazonaws.com/{bucket}"),
+        (None, false) => format!("https://{bucket}.s3.{region}.amazonaws.com"),
+    };
+    Url::parse(&url).map_err(|e| Failure::user("INVALID_LOCATION", format!("s3://{bucket}: {e}")).into())
 }
 
 /// The endpoint as the client wants it: with the bucket in the host when requests are virtual-hosted.
@@ -75,7 +92,6 @@ fn no_region(bucket: &str) -> EngineError {
 #[cfg(test)]
 mod tests {
     use selvedge_model::failure::HasFailure;
-    use url::Url;
 
     use super::*;
 
@@ -90,6 +106,13 @@ mod tests {
         let hosted = StoreOptions { path_style: Some(false), ..options("https://s3.example.com") };
         assert_eq!(endpoint_of("b", &hosted).unwrap().as_deref(), Some("https://b.s3.example.com"));
         assert_eq!(endpoint_of("b", &StoreOptions::default()).unwrap(), None);
+        let url = |options: &StoreOptions| {
+            let endpoint = endpoint_of("b", options).unwrap();
+            url_of("b", endpoint.as_deref(), options, "eu-west-1").unwrap().to_string()
+        };
+        assert_eq!(url(&path), "http://127.0.0.1:8333/b");
+        assert_eq!(url(&hosted), "https://b.s3.example.com/");
+        assert_eq!(url(&StoreOptions::default()), "https://b.s3.eu-west-1.amazonaws.com/");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Staging in an object store: multipart uploads to the final path, left open; completing one makes its object appear.
 //!
-//! No store lists its open uploads for us, so each is journalled when it is opened, as a small object that names path and
-//! upload. Whoever clears a job reads the journal. Next: `store.rs`, which offers both ways of staging as one.
+//! Each is journalled when it is opened, as a small object that names path and upload. Whoever clears a job reads the
+//! journal, since not every store lists its open uploads by folder; where one does, it is asked as well, for those whose
+//! opening was never answered. Next: `store.rs`, which offers both ways of staging as one.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -19,6 +20,7 @@ use tokio::task::JoinSet;
 use super::error::WriteError;
 use super::layout::{JOURNAL, belongs, below, parse};
 use super::store::Target;
+use crate::store::{OpenUpload, OpenUploads};
 
 /// Parts of one file under way at once. With parts of 8 MiB: 32 MiB of a task's memory.
 const PARTS_IN_FLIGHT: usize = 4;
@@ -30,6 +32,7 @@ const SWEEP_CONCURRENCY: usize = 16;
 pub(crate) struct RemoteStore {
     objects: Arc<dyn ObjectStore>,
     uploads: Arc<dyn MultipartStore>,
+    open: Option<Arc<OpenUploads>>,
 }
 
 impl fmt::Debug for RemoteStore {
@@ -52,8 +55,12 @@ fn missing_is_done<T>(result: Result<T, StoreError>) -> Result<(), StoreError> {
 }
 
 impl RemoteStore {
-    pub(crate) fn new(objects: Arc<dyn ObjectStore>, uploads: Arc<dyn MultipartStore>) -> Self {
-        Self { objects, uploads }
+    pub(crate) fn new(
+        objects: Arc<dyn ObjectStore>,
+        uploads: Arc<dyn MultipartStore>,
+        open: Option<Arc<OpenUploads>>,
+    ) -> Self {
+        Self { objects, uploads, open }
     }
 
     pub(crate) async fn stage(&self, target: Target<'_>) -> Result<RemoteSink, WriteError> {
@@ -165,7 +172,23 @@ impl RemoteStore {
             swept += aborted.into_iter().filter(|aborted| *aborted).count() as u64;
             self.remove(entries).await?;
         }
-        Ok(swept)
+        Ok(swept + self.abort_unknown(root, prefix, &uploads).await?)
+    }
+
+    /// Aborts the uploads of a job that no journal names: the opener was killed, or never heard that it had opened one.
+    async fn abort_unknown(&self, root: &Path, prefix: &str, published: &HashSet<&str>) -> Result<u64, WriteError> {
+        let Some(open) = &self.open else { return Ok(0) };
+        let found =
+            open.below(root).await.map_err(WriteError::store(format!("cannot list the uploads to '{root}'")))?;
+        let is_left = |upload: &&OpenUpload| {
+            upload.path.filename().is_some_and(|name| belongs(name, prefix))
+                && !published.contains(upload.upload_id.as_str())
+        };
+        let aborting: Vec<_> =
+            found.iter().filter(is_left).map(|left| self.abort(&left.path, &left.upload_id)).collect();
+        let count = aborting.len() as u64;
+        stream::iter(aborting).buffer_unordered(SWEEP_CONCURRENCY).try_collect::<Vec<()>>().await?;
+        Ok(count)
     }
 
     /// Aborts the upload that an entry names, unless it was published, and says whether it did.

@@ -23,7 +23,7 @@ use crate::store::Location;
 
 fn store() -> (Arc<InMemory>, TableStore) {
     let memory = Arc::new(InMemory::new());
-    (memory.clone(), TableStore::Remote(RemoteStore::new(memory.clone(), memory)))
+    (memory.clone(), TableStore::Remote(RemoteStore::new(memory.clone(), memory, None)))
 }
 
 async fn names(memory: &InMemory) -> Vec<String> {

@@ -51,7 +51,7 @@ impl TableStore {
         }
         let objects = stores.get(root)?;
         match stores.multipart(root)? {
-            Some(uploads) => Ok(Self::Remote(RemoteStore::new(objects, uploads))),
+            Some(uploads) => Ok(Self::Remote(RemoteStore::new(objects, uploads, stores.open_uploads(root)?))),
             None => Err(WriteError::ReadOnly { location: root.to_string() }),
         }
     }
