@@ -48,6 +48,8 @@ pub(crate) struct TaskRunner {
     vcores: usize,
     stall_timeout: Duration,
     permits: Arc<Semaphore>,
+    /// Tasks that copy their output before they succeed, having computed: as many as compute.
+    uploads: Semaphore,
     engine: Arc<Engine>,
     session: SessionState,
     codec: Arc<dyn PhysicalExtensionCodec>,
@@ -107,6 +109,7 @@ impl TaskRunner {
             vcores,
             stall_timeout,
             permits: Arc::new(Semaphore::new(vcores)),
+            uploads: Semaphore::new(vcores),
             session: engine.registry_state()?,
             engine,
             codec: selvedge_engine::plan::physical_codec(),

@@ -1,4 +1,4 @@
-//! The life of one task: wait for its vcores, prepare, execute, copy its shuffle, report.
+//! The life of one task: wait for its vcores, prepare, execute, give them back, copy its shuffle, report.
 //!
 //! Whatever happens in it, also a panic, ends in exactly one status, or in none when it was told to stop. What it leaves on
 //! disk when it does not succeed is removed.
@@ -16,6 +16,7 @@ use selvedge_engine::shuffle::{Copied, task_dir};
 use selvedge_model::copies::is_copy;
 use selvedge_model::durability::Copying;
 use selvedge_model::{Failure, StatementAttempt, TaskRef};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -35,6 +36,19 @@ struct Success {
     shuffle_bytes: u64,
     copied: Option<Copied>,
     uncopied: Option<Uncopied>,
+}
+
+/// The vcores a task computes with. Dropped, they are another's.
+struct Vcores<'a> {
+    runner: &'a TaskRunner,
+    task: &'a TaskRef,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Vcores<'_> {
+    fn drop(&mut self) {
+        self.runner.held.free_vcores_of(self.task);
+    }
 }
 
 impl TaskRunner {
@@ -65,9 +79,11 @@ impl TaskRunner {
             // Room was made for it: it was handed out for a vcore that a waiting task does not use.
             () = std::future::ready(()), if is_copy(task) => None,
         };
+        // Free again before the status is seen, so that the poll which carries it asks for as much work as fits.
+        let vcores = Vcores { runner: self, task, _permit: permit };
         let (began, started_ms) = (Instant::now(), now_ms());
         self.metrics.tasks_running.inc();
-        let work = AssertUnwindSafe(self.work(&definition, started_ms, stop.clone()).boxed()).catch_unwind();
+        let work = AssertUnwindSafe(self.work(&definition, vcores, started_ms, stop.clone()).boxed()).catch_unwind();
         let ended = tokio::select! {
             biased;
             ended = work => ended.unwrap_or_else(|panic| Err(failure::of_panic(panic.as_ref()))),
@@ -77,15 +93,13 @@ impl TaskRunner {
             }
         };
         self.metrics.tasks_running.dec();
-        // Free before the status is seen, so that the poll which carries it asks for as much work as fits.
-        drop(permit);
-        self.held.free_vcores_of(task);
         self.finish(&definition, task, &stop, ended, (began, started_ms)).await;
     }
 
     async fn work(
         &self,
         definition: &TaskDefinition,
+        vcores: Vcores<'_>,
         started_ms: u64,
         stop: CancellationToken,
     ) -> Result<Success, Failure> {
@@ -96,7 +110,7 @@ impl TaskRunner {
         let cost_ms = now_ms().saturating_sub(started_ms);
         let (copied, uncopied) = match stage.copying(cost_ms) {
             _ if !self.shuffle.has_remote() => (None, None),
-            Copying::BeforeSuccess => (Some(self.copy_now(&files, &stop).await?), None),
+            Copying::BeforeSuccess => (Some(self.copy_now(&files, vcores, &stop).await?), None),
             later => {
                 let due = match later {
                     Copying::After { wait_ms } => Some(Instant::now() + Duration::from_millis(wait_ms)),
@@ -112,11 +126,24 @@ impl TaskRunner {
         Ok(Success { status, metrics, shuffle_bytes, copied, uncopied })
     }
 
-    async fn copy_now(&self, files: &[String], stop: &CancellationToken) -> Result<Copied, Failure> {
+    /// Copies before success. Another task computes meanwhile: an upload waits for the store, not for a vcore.
+    async fn copy_now(
+        &self,
+        files: &[String],
+        vcores: Vcores<'_>,
+        stop: &CancellationToken,
+    ) -> Result<Copied, Failure> {
+        let copy = async {
+            // Its vcores are kept until its turn comes: a slow store slows the tasks, and does not gather their uploads.
+            let _turn = self.uploads.acquire().await;
+            drop(vcores);
+            self.news.notify_one();
+            self.shuffle.upload(&self.shuffle_dir, files).await
+        };
         let copied = tokio::select! {
             biased;
             () = stop.cancelled() => return Err(Failure::internal("INTERNAL", "the task was stopped")),
-            copied = self.shuffle.upload(&self.shuffle_dir, files) => copied.map_err(|e| failure::failure_of(&e.into()))?,
+            copied = copy => copied.map_err(|e| failure::failure_of(&e.into()))?,
         };
         self.metrics.shuffle_uploaded_bytes.inc_by(copied.bytes);
         Ok(copied)

@@ -9,17 +9,21 @@ use ballista_core::execution_plans::{ShuffleReaderExec, ShuffleWriterExec, SortS
 use ballista_core::serde::protobuf::task_status::Status;
 use ballista_core::serde::protobuf::{TaskDefinition, TaskStatus};
 use ballista_core::serde::scheduler::{ExecutorMetadata, PartitionId, PartitionLocation, PartitionStats};
+use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::physical_plan::expressions::Column;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
+use object_store::local::LocalFileSystem;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use prost::Message;
 use selvedge_engine::session::{Engine, EngineOptions};
 use selvedge_engine::shuffle::{ShuffleStore, VirtualExecutorId, data_path};
 use selvedge_engine::store::{Location, StoreOptions};
 use selvedge_model::{Failure, TaskRef};
 use tempfile::TempDir;
+use url::Url;
 
 use super::{TaskRunner, TaskRunnerParts, status};
 use crate::metrics::Metrics;
@@ -99,6 +103,15 @@ impl Bench {
     }
 
     fn with_stall_timeout(stall_timeout: Duration) -> Self {
+        Self::with(stall_timeout, Duration::ZERO)
+    }
+
+    /// A shuffle location that takes its time for each request.
+    fn with_slow_store(wait: Duration) -> Self {
+        Self::with(Duration::ZERO, wait)
+    }
+
+    fn with(stall_timeout: Duration, store_wait: Duration) -> Self {
         let (local, remote) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let engine = Engine::new(EngineOptions {
             store: StoreOptions::default(),
@@ -110,6 +123,9 @@ impl Bench {
         })
         .unwrap();
         let location = Location::parse(&format!("{}/", remote.path().display())).unwrap();
+        let wait = ThrottleConfig { wait_put_per_call: store_wait, ..Default::default() };
+        let store = Arc::new(ThrottledStore::new(LocalFileSystem::new(), wait));
+        engine.stores().register_store(&Url::parse("file:///").unwrap(), store);
         let shuffle = ShuffleStore::new(None, Some((location, engine.stores().clone())));
         let outbox = Arc::new(Outbox::default());
         let runner = TaskRunner::new(TaskRunnerParts {
@@ -129,9 +145,20 @@ impl Bench {
 
     async fn run(&self, definition: TaskDefinition) -> TaskStatus {
         self.runner.start(definition);
-        tokio::time::timeout(Duration::from_secs(30), self.runner.has_news()).await.unwrap();
-        let parcel = self.outbox.parcel();
-        TaskStatus::decode(parcel.statuses[0].as_ref()).unwrap()
+        self.next_status().await
+    }
+
+    /// The first status that was not acknowledged.
+    async fn next_status(&self) -> TaskStatus {
+        let told = async {
+            loop {
+                if let Some(status) = self.outbox.parcel().statuses.first() {
+                    return TaskStatus::decode(status.as_ref()).unwrap();
+                }
+                self.runner.has_news().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), told).await.unwrap()
     }
 
     /// Spawned tasks of all kinds, also those nobody holds a handle to.
@@ -235,6 +262,30 @@ async fn tasks_hold_the_vcores_they_consume() {
 }
 
 #[tokio::test]
+async fn while_outputs_are_copied_others_compute_unless_too_many_wait_for_the_store() {
+    let bench = Bench::with_slow_store(Duration::from_secs(60));
+    let counts = || (bench.runner.free_vcores(), bench.runner.running().len());
+    let settles = async |expected| {
+        let until = Instant::now() + Duration::from_secs(10);
+        while counts() != expected && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(counts(), expected);
+    };
+    bench.runner.start(task(1, "SELECT 1", false).await);
+    bench.runner.start(task(2, "SELECT 2", false).await);
+    bench.runner.has_news().await;
+    settles((2, 2)).await;
+    bench.runner.start(task(3, "SELECT 3", false).await);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(counts(), (1, 3), "it has computed, and waits for its turn with its vcore");
+    bench.runner.cancel(&status::task_ref(&task(1, "SELECT 1", false).await));
+    settles((2, 2)).await;
+    assert!(bench.outbox.parcel().statuses.is_empty(), "nothing succeeds before it is copied");
+    bench.runner.hand_back_all();
+}
+
+#[tokio::test]
 async fn a_task_that_is_given_more_vcores_than_there_are_takes_them_all() {
     let bench = Bench::new();
     bench.runner.start(TaskDefinition { vcores_consumed: 64, ..task(1, ENDLESS, false).await });
@@ -242,8 +293,6 @@ async fn a_task_that_is_given_more_vcores_than_there_are_takes_them_all() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!((bench.runner.free_vcores(), bench.runner.running().len()), (0, 2), "the other one waits");
     bench.runner.cancel(&status::task_ref(&task(1, ENDLESS, false).await));
-    bench.runner.has_news().await;
-    bench.runner.has_news().await;
-    let status = TaskStatus::decode(bench.outbox.parcel().statuses[0].as_ref()).unwrap();
+    let status = bench.next_status().await;
     assert!(matches!(status.status, Some(Status::Successful(_))), "{status:?}");
 }
