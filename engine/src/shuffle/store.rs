@@ -102,7 +102,10 @@ impl ShuffleStore {
         let folder = location.join(job_id);
         let paths = store.list(Some(folder.path())).map_ok(|object| object.location).boxed();
         store.delete_stream(paths).try_for_each(|_| async { Ok(()) }).await.map_err(|e| failed(e.to_string()))?;
-        abort_uploads(location, stores, folder.path()).await.map_err(|e| failed(e.to_string()).into())
+        // Of executors that did not live to end them.
+        let Some(open) = stores.open_uploads(location)? else { return Ok(()) };
+        open.abort_below(folder.path(), |_| true).await.map_err(|e| failed(e.to_string()))?;
+        Ok(())
     }
 
     pub(super) fn missing(&self) -> Option<&MissingOutputs> {
@@ -156,24 +159,6 @@ impl ShuffleStore {
     pub(super) fn temp_dir(&self) -> std::io::Result<TempDir> {
         tempfile::Builder::new().prefix("selvedge-fetched-").tempdir_in(&self.temp_dir)
     }
-}
-
-/// Ends the uploads below a folder whose executors did not live to do so.
-async fn abort_uploads(
-    location: &Location,
-    stores: &ObjectStores,
-    folder: &object_store::path::Path,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let (Some(uploads), Some(open)) = (stores.multipart(location)?, stores.open_uploads(location)?) else {
-        return Ok(());
-    };
-    for left in open.below(folder).await? {
-        match uploads.abort_multipart(&left.path, &left.upload_id).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    Ok(())
 }
 
 async fn forget_local(root: &std::path::Path, job_id: &str) -> std::io::Result<()> {

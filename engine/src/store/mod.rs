@@ -17,3 +17,11 @@ pub use location::Location;
 pub(crate) use open_uploads::{OpenUpload, OpenUploads};
 pub use options::StoreOptions;
 pub use registry::ObjectStores;
+
+/// What was to be removed may be gone already.
+pub(crate) fn missing_is_done<T>(result: object_store::Result<T>) -> object_store::Result<()> {
+    match result {
+        Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(e) => Err(e),
+    }
+}

@@ -7,16 +7,21 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::aws::{AmazonS3, AwsAuthorizer};
 use object_store::client::{HttpClient, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{ClientOptions, CredentialProvider, aws::AwsAuthorizer};
+use object_store::{ClientOptions, CredentialProvider};
 use serde::Deserialize;
 use url::Url;
 
 use super::credentials::AwsChain;
+use super::missing_is_done;
 
 /// Pages of one listing, each of up to 1000 uploads: a store that turns its pages in a circle is left.
 const PAGES: usize = 1000;
+const ABORTS_AT_ONCE: usize = 16;
 
 /// An upload that was neither completed nor aborted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,9 +30,10 @@ pub(crate) struct OpenUpload {
     pub(crate) upload_id: String,
 }
 
-/// Lists the open uploads of one bucket.
+/// Lists the open uploads of one bucket, and aborts them.
 #[derive(Debug)]
 pub(crate) struct OpenUploads {
+    client: Arc<AmazonS3>,
     http: HttpClient,
     /// Of the bucket itself.
     url: Url,
@@ -38,20 +44,37 @@ pub(crate) struct OpenUploads {
 
 impl OpenUploads {
     pub(super) fn new(
+        client: Arc<AmazonS3>,
         options: &ClientOptions,
         url: Url,
         region: String,
         chain: Arc<AwsChain>,
     ) -> object_store::Result<Self> {
         let http = ReqwestConnector::default().connect(options)?;
-        Ok(Self { http, url, region, chain, has_warned: AtomicBool::new(false) })
+        Ok(Self { client, http, url, region, chain, has_warned: AtomicBool::new(false) })
     }
 
-    /// The open uploads to paths below a folder. None where the store does not list them, or not for us.
+    /// Aborts those of the open uploads to paths below a folder that are `left`, and says how many. None where the store does
+    /// not list them, or not for us.
     ///
     /// # Errors
-    /// What the store said, after one try.
-    pub(crate) async fn below(&self, folder: &Path) -> object_store::Result<Vec<OpenUpload>> {
+    /// What the store said: to the listing after one try.
+    pub(crate) async fn abort_below(
+        &self,
+        folder: &Path,
+        left: impl Fn(&OpenUpload) -> bool,
+    ) -> object_store::Result<u64> {
+        let mut found = self.below(folder).await?;
+        found.retain(left);
+        let count = found.len() as u64;
+        let aborting = found.into_iter().map(|upload| async move {
+            missing_is_done(self.client.abort_multipart(&upload.path, &upload.upload_id).await)
+        });
+        stream::iter(aborting).buffer_unordered(ABORTS_AT_ONCE).try_collect::<Vec<()>>().await?;
+        Ok(count)
+    }
+
+    async fn below(&self, folder: &Path) -> object_store::Result<Vec<OpenUpload>> {
         let (mut found, mut after) = (Vec::new(), None);
         for _ in 0..PAGES {
             let Some(page) = self.page(folder, after.as_ref()).await? else { break };

@@ -84,7 +84,7 @@ impl ObjectStores {
         Ok(self.sides(location.scheme(), location.authority())?.multipart)
     }
 
-    /// What lists the open uploads of the store a location is in; `None` where nothing does.
+    /// What ends the open uploads of the store a location is in; `None` where nothing does.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -108,8 +108,8 @@ impl ObjectStores {
             "file" => Ok(Sides::plain(Arc::new(LocalFileSystem::new()))),
             "s3" => {
                 let (client, uploads) = bucket_client(authority, options, &self.inner.chain)?;
-                let (client, open_uploads) = (Arc::new(client), Some(Arc::new(uploads)));
-                Ok(Sides { store: Arc::new(WholeReads(Arc::clone(&client))), multipart: Some(client), open_uploads })
+                let (store, open_uploads) = (Arc::new(WholeReads(Arc::clone(&client))), Some(Arc::new(uploads)));
+                Ok(Sides { store, multipart: Some(client), open_uploads })
             }
             "http" | "https" => {
                 let client = ClientOptions::new()

@@ -15,7 +15,7 @@ use crate::error::{EngineError, classify_store};
 /// The region to sign for at endpoints that do not care.
 const ANY_REGION: &str = "us-east-1";
 
-/// The client of a bucket, and what lists its open uploads.
+/// The client of a bucket, and what ends its open uploads.
 ///
 /// # Errors
 /// `NO_REGION` when AWS itself is meant and no region is known; `INVALID_SETTING` when the endpoint is no endpoint.
@@ -23,7 +23,7 @@ pub(super) fn bucket_client(
     bucket: &str,
     options: &StoreOptions,
     chain: &Arc<AwsChain>,
-) -> Result<(AmazonS3, OpenUploads), EngineError> {
+) -> Result<(Arc<AmazonS3>, OpenUploads), EngineError> {
     let opened = |e| EngineError::from(classify_store(&e, &format!("opening s3://{bucket}")));
     let region = match (&options.region, &options.endpoint) {
         (Some(region), _) => region.clone(),
@@ -47,8 +47,9 @@ pub(super) fn bucket_client(
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint);
     }
-    let uploads = OpenUploads::new(&client, url, region, Arc::clone(chain)).map_err(opened)?;
-    Ok((builder.build().map_err(opened)?, uploads))
+    let bucket = Arc::new(builder.build().map_err(opened)?);
+    let uploads = OpenUploads::new(Arc::clone(&bucket), &client, url, region, Arc::clone(chain)).map_err(opened)?;
+    Ok((bucket, uploads))
 }
 
 /// The bucket's own URL.

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use super::error::WriteError;
 use super::layout::{JOURNAL, belongs, below, parse};
 use super::store::Target;
-use crate::store::{OpenUpload, OpenUploads};
+use crate::store::{OpenUpload, OpenUploads, missing_is_done};
 
 /// Parts of one file under way at once. With parts of 8 MiB: 32 MiB of a task's memory.
 const PARTS_IN_FLIGHT: usize = 4;
@@ -45,13 +45,6 @@ impl fmt::Debug for RemoteStore {
 struct JournalEntry {
     path: String,
     upload_id: String,
-}
-
-fn missing_is_done<T>(result: Result<T, StoreError>) -> Result<(), StoreError> {
-    match result {
-        Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
-        Err(e) => Err(e),
-    }
 }
 
 impl RemoteStore {
@@ -178,17 +171,13 @@ impl RemoteStore {
     /// Aborts the uploads of a job that no journal names: the opener was killed, or never heard that it had opened one.
     async fn abort_unknown(&self, root: &Path, prefix: &str, published: &HashSet<&str>) -> Result<u64, WriteError> {
         let Some(open) = &self.open else { return Ok(0) };
-        let found =
-            open.below(root).await.map_err(WriteError::store(format!("cannot list the uploads to '{root}'")))?;
-        let is_left = |upload: &&OpenUpload| {
+        let is_left = |upload: &OpenUpload| {
             upload.path.filename().is_some_and(|name| belongs(name, prefix))
                 && !published.contains(upload.upload_id.as_str())
         };
-        let aborting: Vec<_> =
-            found.iter().filter(is_left).map(|left| self.abort(&left.path, &left.upload_id)).collect();
-        let count = aborting.len() as u64;
-        stream::iter(aborting).buffer_unordered(SWEEP_CONCURRENCY).try_collect::<Vec<()>>().await?;
-        Ok(count)
+        open.abort_below(root, is_left)
+            .await
+            .map_err(WriteError::store(format!("cannot abort the uploads to '{root}'")))
     }
 
     /// Aborts the upload that an entry names, unless it was published, and says whether it did.
